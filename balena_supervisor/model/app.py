@@ -1,0 +1,35 @@
+"""Apps: the composed target and what is there now."""
+
+from __future__ import annotations
+
+import msgspec
+
+from balena_supervisor.model.resource import Network, Volume
+from balena_supervisor.model.service import Container, Service
+
+
+class ComposedApp(msgspec.Struct, frozen=True, kw_only=True):
+    """A target app ready to be planned. ``problem`` says why it cannot be built; it is then left as it is."""
+
+    app_id: int
+    app_uuid: str
+    name: str
+    commit: str | None = None
+    release_id: int | None = None
+    is_host: bool = False
+    rejected: bool = False
+    services: tuple[Service, ...] = ()
+    networks: tuple[Network, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    problem: str = ""
+
+
+class CurrentApp(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of one app that the engine has. An app without any component is not in the current state."""
+
+    app_id: int
+    app_uuid: str = ""
+    commit: str | None = None
+    containers: tuple[Container, ...] = ()
+    networks: tuple[Network, ...] = ()
+    volumes: tuple[Volume, ...] = ()

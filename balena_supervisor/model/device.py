@@ -1,0 +1,52 @@
+"""What is known of the device: its configuration and the host it runs on."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """One snapshot of all configuration values that other actors use (spec cloud-and-host 2.3 to 2.5).
+
+    Times are in the unit of the name; an unset text is ``""``.
+    """
+
+    version: int = 0
+    uuid: str = ""
+    name: str = "local"
+    api_endpoint: str = ""
+    device_api_key: str = ""
+    listen_port: int = 48484
+    local_mode: bool = False
+    provisioned: bool = False
+    target_state_set: bool = False
+    lock_override: bool = False
+    delta: bool = False
+    poll_interval_ms: int = 900_000
+    device_type: str = "unknown"
+    device_arch: str = "unknown"
+    os_version: str = ""
+    os_variant: str = ""
+    board_rev: str = ""
+    host_name: str = ""
+    #: set when ``device-type.json`` could not be read; the reason in words
+    device_type_problem: str = ""
+
+    @property
+    def managed(self) -> bool:
+        return bool(self.api_endpoint)
+
+    @property
+    def source(self) -> str:
+        """Which rows of table ``app`` are in force (spec target-state 6.2)."""
+        return "local" if self.local_mode or not self.api_endpoint else self.api_endpoint
+
+
+class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What composing a service needs to know of the host besides the configuration."""
+
+    has_kernel_modules: bool = False
+    has_firmware: bool = False
+    docker_socket: str = "/var/run/docker.sock"
+    #: set in development and tests only; becomes the label ``io.balena.supervisor.instance``
+    instance: str = ""
