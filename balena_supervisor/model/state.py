@@ -46,13 +46,18 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that cannot go on yet, and what it waits for. ``retry_at`` is monotonic seconds, if it is known."""
+    """Something that cannot go on yet, and what it waits for. ``retry_at`` is monotonic seconds, if it is known.
+
+    ``settled`` marks what only a new target can change (a release that cannot be built): it does not keep the apply
+    open.
+    """
 
     subject: str
     reason: str
     app_id: int = 0
     service_name: str = ""
     retry_at: float | None = None
+    settled: bool = False
 
 
 class ContainerSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,109 @@
+"""The planner: what to do next to bring the world to the target. Pure.
+
+:func:`plan` is level-triggered. It looks at the whole world and the whole target and says which steps can be taken
+*now*, each with a reason, and what has to wait for what. Steps already under way are given as busy subjects; nothing
+is planned for those. Taking the steps and planning again leads to an empty plan, which means: applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from balena_supervisor.messages import EnsureSupervisorNetwork, KillService, Step
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.state import Waiting
+from balena_supervisor.state.coerce import truthy
+from balena_supervisor.state.plan_app import plan_app, plan_removed_app
+from balena_supervisor.state.plan_images import plan_images
+from balena_supervisor.state.world import Rules, World
+
+SUPERVISOR_API = "io.balena.features.supervisor-api"
+SUPERVISOR_NETWORK = "network:supervisor0"
+
+
+class CommitUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """An app has settled on a release; the planner itself stores that."""
+
+    app_id: int
+    commit: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """``steps`` may be taken at once and in any order. ``waiting`` is what cannot go on yet, and why."""
+
+    steps: tuple[Step, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    commits: tuple[CommitUpdate, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not self.steps and not self.commits and not any(not entry.settled for entry in self.waiting)
+
+
+def plan(
+    world: World,
+    target: Sequence[ComposedApp],
+    *,
+    rules: Rules = Rules(),  # noqa: B008  # frozen
+    busy: frozenset[str] = frozenset(),
+    stopped: frozenset[str] = frozenset(),
+) -> Plan:
+    """The steps that can be taken now.
+
+    ``busy`` are the subjects of steps under way. ``stopped`` are ids of containers that were stopped because the
+    target said ``running: false``; they are started when it says true again.
+    """
+    steps, waiting = plan_images(world, target, rules, busy)
+    commits: list[CommitUpdate] = []
+    gate = _supervisor_network(world, busy)
+    if gate is not None:
+        return Plan(steps=(*steps, *gate[0]), waiting=(*waiting, *gate[1]))
+    by_id = {app.app_id: app for app in target}
+    for app in sorted(target, key=lambda app: app.app_id):
+        if app.problem or app.rejected:
+            waiting.append(_left_alone(app))
+            continue
+        app_steps, app_waiting = plan_app(world, app, busy=busy, stopped=stopped)
+        steps.extend(app_steps)
+        waiting.extend(app_waiting)
+        settled = not app_steps and not app_waiting and not _app_is_busy(app.app_id, busy)
+        if settled and app.commit is not None and world.commits.get(app.app_id) != app.commit:
+            commits.append(CommitUpdate(app_id=app.app_id, commit=app.commit))
+    for app_id in sorted(_current_apps(world) - by_id.keys()):
+        app_steps, app_waiting = plan_removed_app(world, app_id, keep_volumes=rules.keep_volumes, busy=busy)
+        steps.extend(app_steps)
+        waiting.extend(app_waiting)
+    return Plan(steps=tuple(steps), waiting=tuple(waiting), commits=tuple(commits))
+
+
+def _left_alone(app: ComposedApp) -> Waiting:
+    reason = app.problem or "the release is rejected: the device does not meet its contract"
+    return Waiting(subject=f"app:{app.app_id}", app_id=app.app_id, reason=reason, settled=True)
+
+
+def _current_apps(world: World) -> set[int]:
+    return {thing.app_id for things in (world.containers, world.networks, world.volumes) for thing in things}
+
+
+def _app_is_busy(app_id: int, busy: frozenset[str]) -> bool:
+    prefixes = tuple(f"{kind}:{app_id}:" for kind in ("service", "network", "volume"))
+    return any(subject.startswith(prefixes) for subject in busy)
+
+
+def _supervisor_network(world: World, busy: frozenset[str]) -> tuple[list[Step], list[Waiting]] | None:
+    """While ``supervisor0`` is missing or wrong: its users go first, then it is made. None when it is right."""
+    if SUPERVISOR_NETWORK in busy:
+        return [], [Waiting(subject=SUPERVISOR_NETWORK, reason="supervisor0 is being made")]
+    if world.supervisor_network_ready:
+        return None
+    users = [c for c in world.containers if truthy(c.config.labels.get(SUPERVISOR_API))]
+    if not users:
+        return [EnsureSupervisorNetwork(reason="supervisor0 is missing or has other settings")], []
+    kills: list[Step] = [
+        KillService(container=user, reason="it uses supervisor0, which is missing or has other settings")
+        for user in users
+    ]
+    waiting = Waiting(subject=SUPERVISOR_NETWORK, reason="waits until no service uses the wrong supervisor0")
+    return [step for step in kills if step.subject not in busy], [waiting]

@@ -1,0 +1,183 @@
+"""The steps of one app: its volumes, networks and services (spec apply-loop 3.5 to 3.12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from balena_supervisor.messages import (
+    CreateNetwork,
+    CreateVolume,
+    KillService,
+    RemoveNetwork,
+    RemoveVolume,
+    Step,
+)
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.resource import Network, Volume
+from balena_supervisor.model.service import Container
+from balena_supervisor.model.state import Waiting
+from balena_supervisor.state.compare import network_differences, volume_differences
+from balena_supervisor.state.plan_services import AppView, plan_services
+from balena_supervisor.state.world import World, uses_network, uses_volume
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to happen to the networks and volumes of an app before its services may go on.
+
+    ``outdated`` are on the engine and have to go; ``missing`` are in the target and not on the engine in the wanted
+    form. ``why`` maps an outdated thing to the reason.
+    """
+
+    outdated_networks: tuple[Network, ...] = ()
+    outdated_volumes: tuple[Volume, ...] = ()
+    missing_networks: tuple[Network, ...] = ()
+    missing_volumes: tuple[Volume, ...] = ()
+    why: dict[str, str] = {}
+
+
+def plan_app(
+    world: World, app: ComposedApp, *, busy: frozenset[str], stopped: frozenset[str]
+) -> tuple[list[Step], list[Waiting]]:
+    """The steps of an app of the target."""
+    containers = tuple(container for container in world.containers if container.app_id == app.app_id)
+    resources = _compare_resources(world, app)
+    steps, waiting = _resource_steps(resources, containers, busy)
+    view = AppView(
+        app=app,
+        containers=containers,
+        tasks=tuple(task for task in world.tasks if task.app_id == app.app_id),
+        rows=world.images.available,
+        pulling=frozenset(task.ref.name for task in world.images.tasks if task.status == "Downloading"),
+        evicted=_evicted(resources, containers),
+        missing_networks=resources.missing_networks,
+        missing_volumes=resources.missing_volumes,
+        busy=busy,
+        stopped=stopped,
+    )
+    service_steps, service_waiting = plan_services(view)
+    return [*service_steps, *steps], [*service_waiting, *waiting]
+
+
+def plan_removed_app(
+    world: World, app_id: int, *, keep_volumes: bool, busy: frozenset[str]
+) -> tuple[list[Step], list[Waiting]]:
+    """The steps of an app that is not in the target: containers first, then networks and volumes."""
+    containers = [container for container in world.containers if container.app_id == app_id]
+    reason = "the app is not in the target"
+    steps: list[Step]
+    if containers:
+        steps = [KillService(container=container, reason=reason) for container in containers]
+    else:
+        networks = {network.name: network for network in world.networks if network.app_id == app_id}
+        steps = [RemoveNetwork(network=network, reason=reason) for network in networks.values()]
+        if not keep_volumes:
+            volumes = [volume for volume in world.volumes if volume.app_id == app_id]
+            steps.extend(RemoveVolume(volume=volume, reason=reason) for volume in volumes)
+    free = _first_of_each_subject(steps, busy)
+    if len(free) == len(steps):
+        return free, []
+    return free, [Waiting(subject=f"app:{app_id}", app_id=app_id, reason="the app is being removed")]
+
+
+def _first_of_each_subject(steps: Sequence[Step], busy: frozenset[str]) -> list[Step]:
+    seen = set(busy)
+    free: list[Step] = []
+    for step in steps:
+        if step.subject not in seen:
+            seen.add(step.subject)
+            free.append(step)
+    return free
+
+
+def _compare_resources(world: World, app: ComposedApp) -> Resources:
+    why: dict[str, str] = {}
+    outdated_networks: list[Network] = []
+    missing_networks: list[Network] = []
+    wanted = {network.name: network for network in app.networks}
+    current = [network for network in world.networks if network.app_id == app.app_id]
+    for name in dict.fromkeys(network.name for network in current):
+        same_name = [network for network in current if network.name == name]
+        reason = _network_reason(same_name, wanted.get(name))
+        if reason:
+            why[f"network:{name}"] = reason
+            outdated_networks.extend(same_name)
+    good = {network.name for network in current} - {network.name for network in outdated_networks}
+    missing_networks.extend(network for name, network in wanted.items() if name not in good)
+
+    volumes = {volume.name: volume for volume in world.volumes if volume.app_id == app.app_id}
+    outdated_volumes: list[Volume] = []
+    missing_volumes: list[Volume] = []
+    for volume in app.volumes:
+        there = volumes.get(volume.name)
+        differs = volume_differences(there, volume) if there is not None else ()
+        if there is not None and differs:
+            why[f"volume:{volume.name}"] = f"its definition changed: {', '.join(differs)}"
+            outdated_volumes.append(there)
+        if there is None or differs:
+            missing_volumes.append(volume)
+    return Resources(
+        outdated_networks=tuple(outdated_networks),
+        outdated_volumes=tuple(outdated_volumes),
+        missing_networks=tuple(missing_networks),
+        missing_volumes=tuple(missing_volumes),
+        why=why,
+    )
+
+
+def _network_reason(same_name: Sequence[Network], wanted: Network | None) -> str:
+    if wanted is None:
+        return "it is not in the target"
+    if len(same_name) > 1:
+        return f"the engine has {len(same_name)} networks of this name"
+    differs = network_differences(same_name[0], wanted)
+    return f"its definition changed: {', '.join(differs)}" if differs else ""
+
+
+def _evicted(resources: Resources, containers: Sequence[Container]) -> dict[str, str]:
+    """Containers that have to go because of a network or volume: id -> reason."""
+    evicted: dict[str, str] = {}
+    for container in containers:
+        for network in resources.outdated_networks:
+            if uses_network(container, network):
+                evicted[container.container_id] = f"network {network.name}: {resources.why[f'network:{network.name}']}"
+        for volume in resources.outdated_volumes:
+            if uses_volume(container, volume):
+                evicted[container.container_id] = f"volume {volume.name}: {resources.why[f'volume:{volume.name}']}"
+    return evicted
+
+
+def _resource_steps(
+    resources: Resources, containers: Sequence[Container], busy: frozenset[str]
+) -> tuple[list[Step], list[Waiting]]:
+    steps: list[Step] = []
+    waiting: list[Waiting] = []
+    blocked: set[str] = set()
+    for network in resources.outdated_networks:
+        step = RemoveNetwork(network=network, reason=resources.why[f"network:{network.name}"])
+        blocked.add(step.subject)
+        users = [container.service_name for container in containers if uses_network(container, network)]
+        _remove_or_wait(step, users, steps, waiting)
+    for volume in resources.outdated_volumes:
+        removal = RemoveVolume(volume=volume, reason=resources.why[f"volume:{volume.name}"])
+        blocked.add(removal.subject)
+        users = [container.service_name for container in containers if uses_volume(container, volume)]
+        _remove_or_wait(removal, users, steps, waiting)
+    creations: list[Step] = [
+        CreateNetwork(network=network, reason="the network is missing") for network in resources.missing_networks
+    ]
+    creations.extend(CreateVolume(volume=volume, reason="the volume is missing") for volume in resources.missing_volumes)
+    steps.extend(step for step in creations if step.subject not in blocked)
+    return _first_of_each_subject(steps, busy), waiting
+
+
+def _remove_or_wait(
+    step: RemoveNetwork | RemoveVolume, users: Sequence[str], steps: list[Step], waiting: list[Waiting]
+) -> None:
+    if not users:
+        steps.append(step)
+        return
+    kind, app_id, name = step.subject.split(":", 2)
+    reason = f"{kind} {name} waits for {', '.join(sorted(set(users)))} to be gone"
+    waiting.append(Waiting(subject=step.subject, app_id=int(app_id), reason=reason))

@@ -1,0 +1,80 @@
+"""Image steps: pull what is missing, keep the rows right, remove what nothing needs (spec apply-loop 3.4, 4.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from balena_supervisor.messages import CleanupImages, PullImage, RemoveImage, SaveImages, Step
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.image import ImageRef, ImageRow
+from balena_supervisor.model.service import Container, Service
+from balena_supervisor.model.state import Waiting
+from balena_supervisor.state.world import Rules, World, row_of
+
+ROWS = "images:rows"
+CLEANUP = "images:cleanup"
+
+
+def image_of(service: Service) -> ImageRef:
+    """The metadata under which a target service's image is kept."""
+    return ImageRef(
+        name=service.image_name,
+        app_id=service.app_id,
+        app_uuid=service.app_uuid,
+        service_id=service.service_id,
+        service_name=service.service_name,
+        image_id=service.image_id,
+        release_id=service.release_id,
+        commit=service.commit,
+    )
+
+
+def plan_images(
+    world: World, target: Sequence[ComposedApp], rules: Rules, busy: frozenset[str]
+) -> tuple[list[Step], list[Waiting]]:
+    """Steps for all apps at once. Rejected apps get no pulls, but keep their images and rows."""
+    steps: list[Step] = []
+    wanted = {image_of(service): (service, app.rejected) for app in target for service in app.services}
+    saved = {row.ref for row in world.images.available}
+    to_save: list[ImageRef] = []
+    pulled: set[str] = set()
+    for ref, (service, rejected) in wanted.items():
+        present = service.docker_image_id is not None or row_of(service, world.images.available) is not None
+        if present and ref not in saved:
+            to_save.append(ref)
+        elif not present and not rejected and ref.name not in pulled:
+            pulled.add(ref.name)
+            if f"image:{ref.name}" not in busy:
+                steps.append(PullImage(ref=ref, reason="the image is not on the engine"))
+    if to_save and ROWS not in busy:
+        steps.append(SaveImages(refs=tuple(to_save), reason="the engine has the image, the database no row of it"))
+    downloading = bool(pulled) or any(task.status == "Downloading" for task in world.images.tasks)
+    if not rules.keep_images and not downloading:
+        steps.extend(_removals(world, target, set(wanted), busy))
+        if world.images.cleanup and CLEANUP not in busy:
+            steps.append(CleanupImages(image_ids=world.images.cleanup, reason="nothing needs these images"))
+    return steps, []
+
+
+def _removals(
+    world: World, target: Sequence[ComposedApp], wanted: set[ImageRef], busy: frozenset[str]
+) -> list[Step]:
+    untouched = {app.app_id for app in target if app.problem or app.rejected}
+    in_use = {row.id for container in world.containers for row in _rows_of(container, world.images.available)}
+    steps: list[Step] = []
+    for row in world.images.available:
+        keep = row.ref in wanted or row.id in in_use or row.ref.app_id in untouched
+        step = RemoveImage(row=row, reason="no service of the target or on the device uses this image")
+        # One row of a name at a time: whether the tag may go depends on the other rows.
+        if not keep and step.subject not in busy and all(step.subject != other.subject for other in steps):
+            steps.append(step)
+    return steps
+
+
+def _rows_of(container: Container, rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """The row that a current container stands for; all rows of its engine image when none fits exactly."""
+    same = [row for row in rows if row.docker_image_id == (container.docker_image_id or container.config.image)]
+    exact = [
+        row for row in same if row.ref.commit == container.commit and row.ref.service_name == container.service_name
+    ]
+    return exact or same
