@@ -23,6 +23,8 @@ class TargetService(msgspec.Struct, frozen=True, kw_only=True):
     running: bool = True
     contract: dict[str, Any] | None = None
     composition: dict[str, Any] = {}
+    #: fields that nobody knows; they are kept in the stored row and used nowhere
+    extra: dict[str, Any] = {}
 
 
 class TargetApp(msgspec.Struct, frozen=True, kw_only=True):
