@@ -1,0 +1,165 @@
+"""Find a Docker Engine, or start one of our own under ``.dev/engine``."""
+
+import grp
+import ipaddress
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import docker
+from docker.errors import DockerException
+
+from tools.dev_parts.paths import CHECKOUT, DEV, ROOT, run_folder
+from tools.dev_parts.programs import Program, ProgramFailed, shared
+from tools.dev_parts.terminal import root_prefix, say, which
+
+_SYSTEM = "unix:///var/run/docker.sock"
+
+
+class EngineMissing(Exception):
+    """No engine answers and none can be started; the message is the reason."""
+
+
+class Engine(NamedTuple):
+    """An engine that answers. ``real`` is false for the simulated one."""
+
+    url: str
+    real: bool = True
+
+
+def answers(url: str) -> bool:
+    with suppress(DockerException, OSError, ValueError):
+        client = docker.APIClient(base_url=url, timeout=5)
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    return False
+
+
+@contextmanager
+def real_engine() -> Iterator[Engine]:
+    """The engine of ``DOCKER_HOST``, of this machine, or our own for as long as the context lasts.
+
+    Raises ``EngineMissing``.
+    """
+    given = os.environ.get("DOCKER_HOST", "")
+    if given and not answers(given):
+        say(f"nothing answers at DOCKER_HOST={given}")
+    for url in filter(None, (given, _SYSTEM)):
+        if answers(url):
+            yield Engine(url)
+            return
+    prefix = _can_start()
+    socket = run_folder("engine") / "docker.sock"
+    program = Program("dockerd", DEV / "engine", prefix)
+    bridge = _Bridge(prefix)
+    with _owned(program, bridge, socket):
+        yield Engine(f"unix://{socket}")
+
+
+@contextmanager
+def simulated_engine() -> Iterator[Engine]:
+    """An engine that keeps its containers in memory and has every image that is asked for."""
+    socket = run_folder() / f"simulated-{os.getpid()}.sock"
+    program = Program(f"simulated-{os.getpid()}", DEV / "simulated")
+    url = f"unix://{socket}"
+    command = [sys.executable, "-m", "tests.fakes.engine", "--socket", str(socket), "--any-image"]
+    program.start(command, lambda: answers(url), environment={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        yield Engine(url, real=False)
+    finally:
+        program.stop()
+        socket.unlink(missing_ok=True)
+
+
+@contextmanager
+def _owned(program: Program, bridge: "_Bridge", socket: Path) -> Iterator[None]:
+    url = f"unix://{socket}"
+
+    def start() -> None:
+        say("no engine answers: starting an own dockerd under .dev/engine")
+        program.start(_command(socket, bridge), lambda: answers(url), timeout_s=60)
+
+    try:
+        with shared(program, start):
+            yield
+    except ProgramFailed as error:
+        raise EngineMissing(f"an own dockerd cannot be started: {error}") from error
+    finally:
+        if not program.running():
+            bridge.remove()
+
+
+def _can_start() -> list[str]:
+    if which("dockerd") is None:
+        raise EngineMissing("no engine answers, and dockerd is not installed")
+    prefix = root_prefix()
+    if prefix is None:
+        raise EngineMissing("no engine answers, and an own one needs root")
+    return prefix
+
+
+def _command(socket: Path, bridge: "_Bridge") -> list[str]:
+    folder = DEV / "engine"
+    command = [which("dockerd") or "dockerd", "--data-root", str(folder / "data"), "-H", f"unix://{socket}"]
+    # containerd's sockets stand in here, so the path must be short
+    command += ["--exec-root", str(socket.parent / "exec"), "--pidfile", str(socket.parent / "pid")]
+    if os.geteuid() != 0:
+        command += ["--group", grp.getgrgid(os.getgid()).gr_name]
+    if _another_engine_runs():
+        # Two on one machine share docker0 and the firewall: the second would give docker0 another address and flush
+        # the rules of the first, whose published ports are then dead (seen with 20.10). So ours gets its own
+        # bridge and leaves the firewall alone; ports are published by docker-proxy.
+        command += ["--bridge", bridge.make(), "--iptables=false"]
+    return command
+
+
+def _another_engine_runs() -> bool:
+    """Whether a dockerd uses the network that an own one would use."""
+    own = Path("/proc/self/ns/net")
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (folder / "comm").read_text().strip() == "dockerd" and _same_network(folder / "ns/net", own):
+                return True
+    return False
+
+
+def _same_network(one: Path, other: Path) -> bool:
+    try:
+        return one.readlink() == other.readlink()
+    except PermissionError:
+        return True  # another user's: better be careful
+
+
+class _Bridge:
+    """A network bridge of our own in place of docker0."""
+
+    def __init__(self, prefix: list[str]) -> None:
+        self._prefix = prefix
+        self._name = f"sv{CHECKOUT}"
+        number = int(CHECKOUT, 16)
+        self._address = ipaddress.IPv4Address(f"10.{200 + number % 50}.{number // 50 % 256}.1")
+
+    def make(self) -> str:
+        self.remove()
+        for command in (
+            ["link", "add", self._name, "type", "bridge"],
+            ["addr", "add", f"{self._address}/24", "dev", self._name],
+            ["link", "set", self._name, "up"],
+        ):
+            done = subprocess.run([*self._prefix, self._ip(), *command], check=False, capture_output=True, text=True)
+            if done.returncode:
+                raise ProgramFailed(f"cannot make a network bridge: {done.stderr.strip()}")
+        return self._name
+
+    def remove(self) -> None:
+        if Path("/sys/class/net", self._name).exists():
+            subprocess.run([*self._prefix, self._ip(), "link", "del", self._name], check=False, capture_output=True)
+
+    def _ip(self) -> str:
+        return which("ip") or "ip"

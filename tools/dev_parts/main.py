@@ -1,0 +1,71 @@
+"""The command line of ``tools/dev``. Standard library only."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from tools.dev_parts import install
+from tools.dev_parts.paths import PYTHON, ROOT, VENV
+from tools.dev_parts.terminal import say
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    options, rest = _parser().parse_known_args(arguments)
+    if rest and options.command != "test":
+        _parser().error(f"unknown arguments: {' '.join(rest)}")
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        if Path(sys.prefix) != VENV:
+            install.ensure()
+            if options.command == "setup":
+                return 0
+            # run and test use libraries of the virtual environment
+            os.execv(PYTHON, [str(PYTHON), str(ROOT / "tools" / "dev"), *arguments])  # noqa: S606  # no shell wanted
+        return _in_environment(options, rest)
+    except install.SetupFailed as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _in_environment(options: argparse.Namespace, rest: list[str]) -> int:
+    if options.command == "setup":
+        install.ensure()
+        return 0
+    if options.command == "run":
+        from tools.dev_parts.run import run  # noqa: PLC0415  # needs the virtual environment
+
+        return run(once=options.once, simulated=options.simulated, timeout_s=options.timeout)
+    from tools.dev_parts.test import test  # noqa: PLC0415  # needs the virtual environment
+
+    return test(rest, simulated=options.simulated)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tools/dev", description="Set up, run and test the supervisor on this machine.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("setup", help="install what is missing; quick when nothing is")
+    run = commands.add_parser("run", help="bring up a supervisor with a sample app on a real engine")
+    run.add_argument("--once", action="store_true", help="end as soon as all services run")
+    run.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="for --once and the first start")
+    run.add_argument("--simulated", action="store_true", help="use the simulated engine")
+    # prefixes of long options belong to pytest, and so does -h after "test"
+    test = commands.add_parser(
+        "test",
+        help="run the tests; further arguments go to pytest",
+        allow_abbrev=False,
+        add_help=False,
+    )
+    test.add_argument("--simulated", action="store_true", help="leave out what needs a real engine")
+    return parser
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(143)
