@@ -1,0 +1,40 @@
+"""What the routes of the local API use."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from dataclasses import dataclass
+from typing import TypeVar
+
+from balena_supervisor.clock import Clock
+from balena_supervisor.errors import NotReady
+from balena_supervisor.http.snapshots import Snapshots
+from balena_supervisor.runtime.actor import Post
+from balena_supervisor.runtime.message import Request
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """What the routes use. ``ask_timeout_s`` is the deadline of every question to another actor;
+    ``settle_timeout_s`` how long an accepted target may take to arrive here as a snapshot before it is answered."""
+
+    snapshots: Snapshots
+    post: Post
+    clock: Clock
+    version: str
+    ask_timeout_s: float = 10
+    settle_timeout_s: float = 1
+
+    def ask(self, recipient: str, message: Request[R]) -> R:
+        """Ask another actor and wait for its answer.
+
+        Raises ``RemoteError`` with the answer's code, or ``NotReady`` when there was none in time.
+        """
+        future = self.post.ask(recipient, message, self.ask_timeout_s)
+        try:
+            # The post office ends it at the deadline; the second more is for a post office that is gone.
+            return future.result(self.ask_timeout_s + 1)
+        except (TimeoutError, concurrent.futures.CancelledError) as error:
+            raise NotReady(f"cannot answer: {recipient} did not answer in time") from error

@@ -1,0 +1,67 @@
+"""``/ping`` and the v1 routes (spec device-api 3 to 5)."""
+
+from __future__ import annotations
+
+import logging
+
+import falcon
+
+from balena_supervisor.errors import SupervisorError
+from balena_supervisor.http.answer import bare_status, text
+from balena_supervisor.http.api import Api
+from balena_supervisor.http.snapshots import Picture
+from balena_supervisor.runtime.views import GetHealth, HealthView
+
+LOG = logging.getLogger("balena_supervisor.health")
+OK = text("OK")
+HEALTHY = bare_status(200)
+UNHEALTHY = text("Unhealthy", 500)
+_ILL = frozenset({"back-off", "hung", "stopped"})
+
+
+def add_routes(app: falcon.App[falcon.Request, falcon.Response], api: Api) -> None:
+    app.add_route("/ping", Ping())
+    app.add_route("/v1/healthy", Healthy(api))
+
+
+class Ping:
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        OK.send(resp)
+
+
+class Healthy:
+    """Unhealthy is an actor that is down or hung, or an apply over its limit. A failing network, cloud or engine
+    never counts (spec device-api, decision D13)."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        picture: Picture = req.context.picture
+        picture.need_configuration()
+        problems = apply_problems(picture, self._api.clock.monotonic())
+        try:
+            problems += actor_problems(self._api.ask("root", GetHealth()))
+        except SupervisorError as error:
+            problems.append(f"root: {error.message}")
+        if problems:
+            LOG.error("unhealthy: %s", "; ".join(problems))
+        (UNHEALTHY if problems else HEALTHY).send(resp)
+
+
+def actor_problems(view: HealthView) -> list[str]:
+    """One text for each actor that is down or hung."""
+    return [f"{actor.name}: {actor.state} {actor.problem}".rstrip() for actor in view.actors if actor.state in _ILL]
+
+
+def apply_problems(picture: Picture, now: float) -> list[str]:
+    """An attempt of an apply that takes twice the poll interval; a download or an unmanaged device is exempt, and so
+    is waiting for a retry, since every attempt begins anew."""
+    configuration, state = picture.need_configuration(), picture.state
+    if not configuration.managed or state is None or not state.applying or state.attempt_started_at is None:
+        return []
+    if any(image.status == "Downloading" for image in state.images):
+        return []
+    limit_s = 2 * configuration.poll_interval_ms / 1000
+    took_s = now - state.attempt_started_at
+    return [f"planner: an apply has taken {took_s:.0f} s (limit {limit_s:.0f} s)"] if took_s >= limit_s else []
