@@ -22,6 +22,8 @@ class ComposedApp(msgspec.Struct, frozen=True, kw_only=True):
     networks: tuple[Network, ...] = ()
     volumes: tuple[Volume, ...] = ()
     problem: str = ""
+    #: what was dropped of networks and volumes; those of a service stand in the service
+    warnings: tuple[str, ...] = ()
 
 
 class CurrentApp(msgspec.Struct, frozen=True, kw_only=True):
