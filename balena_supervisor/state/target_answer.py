@@ -149,7 +149,8 @@ def _mount(mount: Mount) -> Json:
 
 
 def _camel(name: str) -> str:
-    first, *rest = name.split("_")
+    """A field's name without its unit, in camel case."""
+    first, *rest = name.removesuffix("_ns").removesuffix("_bytes").split("_")
     return first + "".join(word.capitalize() for word in rest)
 
 
