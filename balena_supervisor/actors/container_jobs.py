@@ -1,0 +1,199 @@
+"""How the steps on containers are carried out on the engine (spec apply-loop 5.3 to 5.6). Runs in the pool.
+
+Every job may be repeated after a death at any point: it finds what the first try has done, and goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from balena_supervisor.actors.engine_listing import Unreadable, is_ours, read_container
+from balena_supervisor.adapters.engine import Engine
+from balena_supervisor.errors import EngineError, NotFound, SupervisorError
+from balena_supervisor.messages import KillService, RemoveContainer, StartService, StopService, UpdateMetadata
+from balena_supervisor.model.service import Container, Service
+from balena_supervisor.state.compare import differences
+from balena_supervisor.state.create_body import connect_endpoints, create_body
+
+#: a container in one of these states is no use for a start
+_UNUSABLE = {"Dead", "removing"}
+
+
+class ContainerReport:
+    """Where a job tells what it does and sees: both go to the actor's thread."""
+
+    def __init__(
+        self,
+        tick: Callable[[], int],
+        shown: Callable[[int, str, Container | None], None],
+        doing: Callable[[str, str], None],
+        unreadable: Unreadable,
+    ) -> None:
+        #: the number of a look that begins now
+        self.tick = tick
+        #: what was seen of a container: number of the look, id, and None when it is gone
+        self.shown = shown
+        #: the status of the work (Installing, Starting, …) and the container's id, if there is one yet
+        self.doing = doing
+        self.unreadable = unreadable
+
+
+class ContainerJobs:
+    """The work on the engine for one instance of the supervisor."""
+
+    def __init__(self, engine: Engine, instance: str) -> None:
+        self._engine = engine
+        self._instance = instance
+
+    def start(self, step: StartService, present: Sequence[Container], report: ContainerReport) -> None:
+        """Use an equal container or create one, and start it if it shall run.
+
+        ``present`` are the app's containers as last seen. A container whose start fails is kept: the next try starts
+        it again.
+        """
+        service = step.service
+        ids = {container.service_name: container.container_id for container in present}
+        container_id = ""
+        try:
+            container_id = self._equal(service, present, ids)
+            if not container_id:
+                report.doing("Installing", "")
+                container_id = self._created(step, ids, report)
+                self._connect(service, container_id)
+            if service.running:
+                report.doing("Starting", container_id)
+                self._start(service, container_id)
+        finally:
+            if container_id:
+                self._look(container_id, report)
+
+    def stop(self, step: StopService, report: ContainerReport) -> None:
+        """Stop and keep. Waits for the end."""
+        report.doing("Stopping", step.container.container_id)
+        try:
+            with suppress(NotFound):
+                self._stop(step.container)
+        finally:
+            self._look(step.container.container_id, report)
+
+    def kill(self, step: KillService, report: ContainerReport) -> None:
+        """Stop and remove. Waits for the end."""
+        container_id = step.container.container_id
+        report.doing("Stopping", container_id)
+        try:
+            with suppress(NotFound):
+                self._stop(step.container)
+            self._remove(container_id, report)
+        except SupervisorError:
+            self._look(container_id, report)
+            raise
+
+    def remove(self, step: RemoveContainer, report: ContainerReport) -> None:
+        """Remove a dead container by its id."""
+        try:
+            self._remove(step.container.container_id, report)
+        except SupervisorError:
+            self._look(step.container.container_id, report)
+            raise
+
+    def rename(self, step: UpdateMetadata, report: ContainerReport) -> None:
+        """Rename. A container that the engine cannot find for this is removed by force, so that it is recreated."""
+        container_id = step.container.container_id
+        report.doing("Renaming", container_id)
+        try:
+            self._engine.rename_container(container_id, step.name)
+        except NotFound:
+            self._remove(container_id, report, force=True)
+            return
+        except EngineError as error:
+            # 400 also says that it has this name already, and nothing but its text tells that from other faults
+            if error.fields["status"] != 400 or not self._is_named(container_id, step.name):
+                raise
+        self._look(container_id, report)
+
+    # --- parts ------------------------------------------------------------------------------------------------
+
+    def _equal(self, service: Service, present: Sequence[Container], ids: dict[str, str]) -> str:
+        """The id of a container that is as the target wants it, best one of the same name; ``""`` if there is none."""
+        same = [
+            container
+            for container in present
+            if container.service_name == service.service_name
+            and container.status not in _UNUSABLE
+            and not differences(container, service, ids)
+        ]
+        same.sort(key=lambda container: container.name.removeprefix("/") != service.container_name)
+        return same[0].container_id if same else ""
+
+    def _created(self, step: StartService, ids: dict[str, str], report: ContainerReport) -> str:
+        service = step.service
+        body = create_body(service, device_name=step.device_name, instance=self._instance, container_ids=ids)
+        try:
+            return self._engine.create_container(service.container_name, body)
+        except EngineError as error:
+            if error.fields["status"] != 409:
+                raise
+            adopted = self._left_behind(service, ids, report, error)
+            return adopted or self._engine.create_container(service.container_name, body)
+
+    def _left_behind(
+        self, service: Service, ids: dict[str, str], report: ContainerReport, conflict: EngineError
+    ) -> str:
+        """Deal with a container that has the name already, as a create that outlived its caller leaves it.
+
+        Returns its id if it is as the target wants it; removes it if it is ours and does not run; else raises.
+        """
+        try:
+            inspect = self._engine.inspect_container(service.container_name)
+        except NotFound:
+            return ""
+        container_id = str(inspect["Id"])
+        if not is_ours((inspect.get("Config") or {}).get("Labels"), self._instance):
+            raise conflict
+        found = read_container(self._engine, container_id, self._instance, report.unreadable)
+        if found is not None and found.status not in _UNUSABLE and not differences(found, service, ids):
+            return container_id
+        if (inspect.get("State") or {}).get("Running"):
+            raise conflict
+        self._remove(container_id, report)
+        return ""
+
+    def _connect(self, service: Service, container_id: str) -> None:
+        """Connect the networks besides the main one, which is in the create body."""
+        for network, endpoint in connect_endpoints(service).items():
+            try:
+                self._engine.connect_network(network, container_id, endpoint)
+            except EngineError as error:
+                if error.fields["status"] != 403 or "already exists" not in error.fields["cause"]:
+                    # 403 and this text is all that engines up to 28 say of an endpoint that is there
+                    raise
+
+    def _start(self, service: Service, container_id: str) -> None:
+        try:
+            self._engine.start_container(container_id)
+        except EngineError as error:
+            cause = str(error.fields["cause"])
+            # no engine up to 28 gives this a status or code of its own
+            if not cause.endswith(("exec format error", "exec format error: unknown")):
+                raise
+            raise EngineError(
+                f"cannot start service {service.service_name}: its image was built for another architecture than this "
+                f"device type has ({cause})",
+                **error.fields,
+            ) from error
+
+    def _stop(self, container: Container) -> None:
+        self._engine.stop_container(container.container_id, container.config.stop_grace_period_s)
+
+    def _remove(self, container_id: str, report: ContainerReport, *, force: bool = False) -> None:
+        with suppress(NotFound):
+            self._engine.remove_container(container_id, force=force)
+        report.shown(report.tick(), container_id, None)
+
+    def _is_named(self, container_id: str, name: str) -> bool:
+        return str(self._engine.inspect_container(container_id).get("Name")).removeprefix("/") == name
+
+    def _look(self, container_id: str, report: ContainerReport) -> None:
+        tick = report.tick()
+        report.shown(tick, container_id, read_container(self._engine, container_id, self._instance, report.unreadable))

@@ -1,0 +1,197 @@
+"""How the steps on images are carried out on the engine (spec apply-loop 4.3 to 4.8). Runs in the pools."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from balena_supervisor.adapters.engine import Engine
+from balena_supervisor.adapters.engine_pull import STALL_S, pull, registry_header
+from balena_supervisor.adapters.engine_stream import JsonStream
+from balena_supervisor.db.image_store import ImageStore
+from balena_supervisor.errors import EngineError, NotFound
+from balena_supervisor.model.device import Configuration
+from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow
+from balena_supervisor.model.target import TargetState
+from balena_supervisor.state.image_lookup import (
+    EngineImage,
+    available_rows,
+    cleanup_candidates,
+    find_image,
+    has_tag,
+    image_from_listing,
+    names_of_interest,
+    names_to_remove,
+)
+from balena_supervisor.state.image_name import parse, tag_target
+from balena_supervisor.state.read_back import image_details_from_inspect
+
+
+class ImageLook(NamedTuple):
+    """One look at rows and engine, for the target of ``target_version``."""
+
+    target_version: int
+    rows: tuple[ImageRow, ...]
+    available: tuple[ImageRow, ...]
+    details: dict[str, ImageDetails]
+    cleanup: tuple[str, ...]
+
+
+class ImageJobs:
+    """The work on engine and table ``image``; for use from several threads."""
+
+    def __init__(
+        self, engine: Engine, store: ImageStore, *, own_image: str, instance: str, stall_s: float = STALL_S
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._own_image = own_image
+        self._instance = instance
+        self._stall_s = stall_s
+        #: by engine id, which never means anything else
+        self._details: dict[str, ImageDetails] = {}
+        self._pulls: set[JsonStream] = set()
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Give up all downloads. The engine stops them when their connection closes."""
+        with self._lock:
+            self._closed = True
+            pulls = tuple(self._pulls)
+        for stream in pulls:
+            stream.close()
+
+    # --- looking ----------------------------------------------------------------------------------------------
+
+    def look(self, target: TargetState) -> ImageLook:
+        """Read rows and images. Rows first: one that is saved meanwhile then has its image in the list."""
+        rows = self._store.rows()
+        images = self._images()
+        details = {
+            name: known
+            for name in names_of_interest(rows, target)
+            if (image := find_image(name, images, rows)) is not None
+            and (known := self._inspected(image.id)) is not None
+        }
+        for gone in self._details.keys() - {image.id for image in images}:
+            self._details.pop(gone, None)
+        return ImageLook(
+            target_version=target.version,
+            rows=rows,
+            available=available_rows(rows, images),
+            details=details,
+            cleanup=cleanup_candidates(images, rows, own_image=self._own_image, instance=self._instance),
+        )
+
+    def repair(self) -> None:
+        """At start: complete the rows, tag their images again, and delete rows that have none (spec 4.3)."""
+        rows = self._store.rows()
+        images = self._images()
+        available = {row.id for row in available_rows(rows, images)}
+        for row in rows:
+            image = find_image(row.ref.name, images, rows)
+            if row.id not in available:
+                self._store.delete([row.id])
+                continue
+            if image is not None and not row.docker_image_id:
+                self._store.set_docker_id(row.id, image.id)
+            if image is not None:
+                with suppress(EngineError, NotFound):
+                    self._tag(image, row.ref.name)
+
+    # --- steps ------------------------------------------------------------------------------------------------
+
+    def pull(self, ref: ImageRef, configuration: Configuration, progress: Callable[[int], None]) -> None:
+        """Make the image present under its tag and save its row. What the engine has is not pulled."""
+        image = find_image(ref.name, self._images(), self._store.rows())
+        if image is None:
+            progress(0)
+            name = parse(ref.name)
+            pull(
+                self._engine,
+                name.repo,
+                name.digest or name.tag or "latest",
+                auth_header=_auth_header(name.registry, configuration),
+                opened=self._opened,
+                progress=progress,
+                stall_s=self._stall_s,
+            )
+            image = find_image(ref.name, self._images())
+        if image is None:
+            raise NotFound(f"cannot pull image {ref.name}: the engine does not have it after the pull", name=ref.name)
+        self._tag(image, ref.name)
+        self._store.save([(ref, image.id)])
+
+    def save(self, refs: Sequence[ImageRef]) -> None:
+        """Tag images that are there and save their rows in one transaction."""
+        rows = self._store.rows()
+        images = self._images()
+        found: list[tuple[ImageRef, str]] = []
+        for ref in refs:
+            image = find_image(ref.name, images, rows)
+            if image is None:
+                raise NotFound(f"cannot save image {ref.name}: the engine does not have it", name=ref.name)
+            self._tag(image, ref.name)
+            found.append((ref, image.id))
+        self._store.save(found)
+
+    def remove(self, row: ImageRow) -> None:
+        """Remove the names of the image, unless another row has the same name, and the row at last."""
+        rows = self._store.rows()
+        if all(other.id != row.id for other in rows):
+            return
+        others = [other for other in rows if other.id != row.id]
+        if all(other.ref.name != row.ref.name for other in others):
+            for _ in ("tags", "digests that are left"):
+                for name in names_to_remove(row, self._images(), others):
+                    with suppress(NotFound):
+                        self._engine.remove_image(name)
+        self._store.delete([row.id])
+
+    def clean_up(self, image_ids: Sequence[str], target: TargetState) -> dict[str, str]:
+        """Remove images by id that still nobody needs. Returns those that could not be removed, with the reason."""
+        still = self.look(target).cleanup
+        failed: dict[str, str] = {}
+        for image_id in image_ids:
+            if image_id not in still:
+                continue
+            try:
+                with suppress(NotFound):
+                    self._engine.remove_image(image_id, force=True)
+            except EngineError as error:
+                failed[image_id] = error.message
+        return failed
+
+    # --- parts ------------------------------------------------------------------------------------------------
+
+    def _images(self) -> list[EngineImage]:
+        return [image_from_listing(entry) for entry in self._engine.list_images()]
+
+    def _inspected(self, image_id: str) -> ImageDetails | None:
+        if image_id not in self._details:
+            try:
+                self._details[image_id] = image_details_from_inspect(self._engine.inspect_image(image_id))
+            except NotFound:
+                return None
+        return self._details.get(image_id)
+
+    def _tag(self, image: EngineImage, name: str) -> None:
+        if not has_tag(image, name):
+            repo, tag = tag_target(name)
+            self._engine.tag_image(image.id, repo, tag)
+
+    def _opened(self, stream: JsonStream) -> None:
+        with self._lock:
+            self._pulls = {one for one in self._pulls if not one.done} | {stream}
+            closed = self._closed
+        if closed:
+            stream.close()
+
+
+def _auth_header(registry: str, configuration: Configuration) -> str:
+    if not registry or not configuration.managed:
+        return ""
+    return registry_header(f"d_{configuration.uuid}", configuration.device_api_key, registry)

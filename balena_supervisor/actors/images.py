@@ -1,0 +1,209 @@
+"""The images actor: pulls, tags and removes images, keeps table ``image``, and knows what the engine has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from balena_supervisor.actors.image_jobs import ImageJobs, ImageLook
+from balena_supervisor.actors.worker import Worker, WorkerPorts
+from balena_supervisor.adapters.engine_events import EngineEvent
+from balena_supervisor.adapters.engine_pull import STALL_S
+from balena_supervisor.db.connection import open_database
+from balena_supervisor.db.image_store import ImageStore
+from balena_supervisor.messages import (
+    CleanupImages,
+    ConfigChanged,
+    ImagesChanged,
+    ImageStep,
+    PullImage,
+    RemoveImage,
+    SaveImages,
+    TargetChanged,
+)
+from balena_supervisor.model.device import Configuration
+from balena_supervisor.model.image import ImageRef, ImageState, ImageTask
+from balena_supervisor.model.state import Seq
+from balena_supervisor.model.target import TargetState
+from balena_supervisor.runtime import output
+from balena_supervisor.runtime.actor import Pending, handles
+
+IMAGES = "images"
+#: how long an image that could not be cleaned up is left alone
+IGNORE_S = 3600.0
+SMALL_MEMORY_BYTES = 512 * 1024 * 1024
+
+
+def parallel_pulls(memory_bytes: int) -> int:
+    """How many downloads a device of this size unpacks at the same time."""
+    return 1 if memory_bytes < SMALL_MEMORY_BYTES else 3
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePorts(WorkerPorts):
+    """``own_image`` is the name of the supervisor's own image, ``""`` when it does not run in a container."""
+
+    database_path: Path
+    own_image: str = ""
+    stall_s: float = STALL_S
+
+
+class Images(Worker[ImageLook]):
+    """Carries out :class:`ImageStep` and publishes :class:`ImagesChanged`."""
+
+    pool_size = 2
+    event_filters: ClassVar[dict[str, list[str]]] = {
+        "type": ["image"],
+        "event": ["tag", "untag", "delete", "pull", "load", "import"],
+    }
+
+    def __init__(self, ports: ImagePorts) -> None:
+        super().__init__(ports)
+        self._image_ports = ports
+        self._configuration = Configuration()
+        self._target = TargetState()
+        self._seen = ImageLook(0, (), (), {}, ())
+        self._seen_tick = 0
+        self._tasks: dict[str, ImageTask] = {}
+        self._ignored_until: dict[str, float] = {}
+        self._repaired = False
+
+    def on_start(self) -> None:
+        ports = self._image_ports
+        self._database = open_database(ports.database_path)
+        self._store = ImageStore(self._database)
+        self._pulls = ThreadPoolExecutor(parallel_pulls(_memory_bytes()), thread_name_prefix="images-pull")
+        super().on_start()
+
+    def opened(self) -> None:
+        ports = self._image_ports
+        self._jobs = ImageJobs(
+            self.engine, self._store, own_image=ports.own_image, instance=ports.instance, stall_s=ports.stall_s
+        )
+
+    def on_stop(self) -> None:
+        self._jobs.close()
+        self._pulls.shutdown(wait=False, cancel_futures=True)
+        super().on_stop()
+        self._database.close()
+
+    # --- what it is told --------------------------------------------------------------------------------------
+
+    @handles(ConfigChanged)
+    def config_changed(self, event: ConfigChanged) -> None:
+        self._configuration = event.configuration
+
+    @handles(TargetChanged)
+    def target_changed(self, event: TargetChanged) -> None:
+        """The planner waits for a picture that covers the names of this target."""
+        self._target = event.target
+        self.stale(IMAGES, urgent=True)
+
+    # --- steps ------------------------------------------------------------------------------------------------
+
+    @handles(PullImage)
+    def pull_image(self, step: PullImage) -> Pending[None]:
+        configuration = self._configuration
+
+        def work() -> None:
+            self._jobs.pull(step.ref, configuration, lambda percent: self._report(step.ref, "Downloading", percent))
+
+        return self._carry_out(step, step.ref, work, self._pulls)
+
+    @handles(SaveImages)
+    def save_images(self, step: SaveImages) -> Pending[None]:
+        return self._carry_out(step, None, lambda: self._jobs.save(step.refs))
+
+    @handles(RemoveImage)
+    def remove_image(self, step: RemoveImage) -> Pending[None]:
+        def work() -> None:
+            self._report(step.row.ref, "Deleting", None)
+            self._jobs.remove(step.row)
+
+        return self._carry_out(step, step.row.ref, work)
+
+    @handles(CleanupImages)
+    def cleanup_images(self, step: CleanupImages) -> Pending[None]:
+        target = self._target
+
+        def work() -> None:
+            failed = self._jobs.clean_up(step.image_ids, target)
+            self.defer(lambda: self._ignore(failed))
+
+        return self._carry_out(step, None, work)
+
+    def _carry_out(
+        self, step: ImageStep, ref: ImageRef | None, act: Callable[[], None], pool: ThreadPoolExecutor | None = None
+    ) -> Pending[None]:
+        def work() -> None:
+            try:
+                act()
+            finally:
+                if ref is not None:
+                    self.defer(lambda: self._forget_task(ref.name))
+                self._look()
+
+        return self.carry_out(step, work, pool)
+
+    def _report(self, ref: ImageRef, status: str, percent: int | None) -> None:
+        self.defer(lambda: self._show_task(ImageTask(ref=ref, status=status, progress=percent)))
+
+    def _show_task(self, task: ImageTask) -> None:
+        self._tasks[task.ref.name] = task
+        self.changed()
+
+    def _forget_task(self, name: str) -> None:
+        self._tasks.pop(name, None)  # the end of the step publishes
+
+    def _ignore(self, failed: dict[str, str]) -> None:
+        until = self.clock.monotonic() + IGNORE_S
+        for image_id, reason in failed.items():
+            self._ignored_until[image_id] = until
+            output.log("warn", self.name, "an image cannot be cleaned up and is left for an hour", reason=reason)
+
+    # --- picture ----------------------------------------------------------------------------------------------
+
+    def read(self) -> ImageLook:
+        if not self._repaired:
+            self._jobs.repair()
+            self._repaired = True
+        return self._jobs.look(self._target)
+
+    def take(self, tick: int, seen: ImageLook) -> bool:
+        self.fresh(IMAGES, tick)
+        if tick < self._seen_tick:
+            return False
+        before, self._seen, self._seen_tick = self._seen, seen, tick
+        return before != seen
+
+    def heard(self, event: EngineEvent) -> None:  # noqa: ARG002  # the whole list is read again, whatever happened
+        self.stale(IMAGES)
+
+    def reread(self, key: str) -> Callable[[], None]:  # noqa: ARG002  # there is one key
+        return self._look
+
+    def _look(self) -> None:
+        tick = self.tick()
+        seen = self.read()
+        self.defer(lambda: self.changed() if self.take(tick, seen) else None)
+
+    def snapshot(self, seq: Seq, busy: tuple[str, ...]) -> ImagesChanged:
+        now = self.clock.monotonic()
+        seen = self._seen
+        images = ImageState(
+            target_version=seen.target_version,
+            rows=seen.rows,
+            available=seen.available,
+            details=seen.details,
+            tasks=tuple(self._tasks.values()),
+            cleanup=tuple(image for image in seen.cleanup if self._ignored_until.get(image, now) <= now),
+        )
+        return ImagesChanged(seq=seq, images=images, busy=busy, engine=self.engine_link)

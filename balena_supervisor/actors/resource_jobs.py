@@ -1,0 +1,119 @@
+"""How the steps on networks and volumes are carried out on the engine (spec apply-loop 6). Runs in the pool.
+
+Every job may be repeated after a death at any point, even while the engine still works on the call of the one who
+died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from balena_supervisor.actors.engine_listing import is_of_instance, read_networks, supervisor_networks
+from balena_supervisor.adapters.engine import Engine
+from balena_supervisor.errors import EngineError, NotFound, UnreadableObject
+from balena_supervisor.model.resource import Network, Volume
+from balena_supervisor.state.compare import network_differences, volume_differences
+from balena_supervisor.state.networks import network_body, supervisor_network_body, supervisor_network_ready
+from balena_supervisor.state.read_back import volume_from_inspect
+from balena_supervisor.state.volumes import volume_body
+
+
+class ResourceJobs:
+    """The work on the engine for one instance of the supervisor."""
+
+    def __init__(self, engine: Engine, instance: str) -> None:
+        self._engine = engine
+        self._instance = instance
+
+    def create_network(self, network: Network) -> None:
+        """Create it unless an equal one is there. Raises ``EngineError`` (409) when a different one is.
+
+        The engine lets two networks of one name be created at the same moment in spite of its check, as a repeated
+        create does. So afterwards the oldest stays and the others go.
+        """
+        if self._equal_network(network):
+            return
+        try:
+            self._engine.create_network(network_body(network, self._instance))
+        except EngineError:
+            if not self._equal_network(network):
+                raise
+        for surplus in self._same_name(network)[1:]:
+            self._remove_network(surplus.engine_id)
+
+    def remove_network(self, network: Network) -> None:
+        """Remove all networks of that app and name, also those under the name of an old supervisor."""
+        for found in self._same_name(network):
+            self._remove_network(found.engine_id)
+
+    def ensure_supervisor_network(self) -> None:
+        """Remove a wrong ``supervisor0``, and create it when there is no right one."""
+        ready = False
+        for entry in supervisor_networks(self._engine.list_networks()):
+            if supervisor_network_ready(entry) and not ready:
+                ready = True
+            else:
+                self._remove_network(str(entry["Id"]))
+        if ready:
+            return
+        try:
+            self._engine.create_network(supervisor_network_body())
+        except EngineError:
+            # somebody else was faster: its bridge and its subnet can be there once only
+            if not any(supervisor_network_ready(one) for one in supervisor_networks(self._engine.list_networks())):
+                raise
+
+    def create_volume(self, volume: Volume) -> None:
+        """Create it unless an equal one is there. Raises ``EngineError`` (409) when a different one is."""
+        try:
+            inspect = self._engine.inspect_volume(volume.engine_name)
+        except NotFound:
+            self._engine.create_volume(volume_body(volume, self._instance))
+            return
+        found = volume_from_inspect(inspect)
+        differs = ("name",) if found is None else volume_differences(found, volume)
+        if not is_of_instance(inspect.get("Labels"), self._instance):
+            differs = ("instance",)
+        if differs:
+            raise _different("volume", volume.engine_name, differs)
+
+    def remove_volume(self, volume: Volume) -> None:
+        """Remove it. Raises ``EngineError`` (409) while a container uses it."""
+        with suppress(NotFound):
+            self._engine.remove_volume(volume.engine_name)
+
+    # --- parts ------------------------------------------------------------------------------------------------
+
+    def _equal_network(self, network: Network) -> bool:
+        same_name = self._same_name(network)
+        if not same_name:
+            return False
+        differs = network_differences(same_name[0], network)
+        if differs:
+            raise _different("network", network.engine_name or network.name, differs)
+        return True
+
+    def _same_name(self, network: Network) -> list[Network]:
+        """All networks of that app and name, the oldest first."""
+
+        def ignore(_: str, __: UnreadableObject) -> None:
+            """The look that follows each step complains."""
+
+        networks, _ = read_networks(self._engine, self._instance, ignore)
+        same = [
+            found
+            for found in networks
+            if found.name == network.name
+            and (found.app_id == network.app_id or (found.app_uuid and found.app_uuid == network.app_uuid))
+        ]
+        return sorted(same, key=lambda found: (found.created_at, found.engine_id))
+
+    def _remove_network(self, engine_id: str) -> None:
+        with suppress(NotFound):
+            self._engine.remove_network(engine_id)
+
+
+def _different(kind: str, name: str, differs: Sequence[str]) -> EngineError:
+    cause = f"one with other settings exists ({', '.join(differs)})"
+    return EngineError(f"cannot create {kind} {name}: {cause}", status=409, cause=cause)
