@@ -28,7 +28,8 @@ def test_these_values_say_neither(value: object) -> None:
     [
         (7, 7), (-7, -7), (7.0, 7), ("7", 7), ("-7", -7), ("200.00", 200), ("0", 0),
         ("5.5", None), (5.5, None), ("0x11", None), ("", None), (None, None), (True, None), ("7.", None),
-        (" 7", None), ("7\n", None), ("\u0667", None), ("1e3", None), ([], None), (float("nan"), None), (float("inf"), None),
+        (" 7", None), ("7\n", None), ("\u0667", None), ("1e3", None), ([], None),
+        (float("nan"), None), (float("inf"), None),
         ("9" * 5000, None),
     ],
 )  # fmt: skip
