@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 UNIT_S = 0.5
@@ -48,9 +50,14 @@ class BackOff:
     def clear(self) -> None:
         self._failures.clear()
 
-    def keep_only(self, subjects: set[str]) -> None:
-        """Forget subjects that nobody wants to try any more."""
-        self._failures = {subject: failure for subject, failure in self._failures.items() if subject in subjects}
+    def keep_only(self, subjects: Iterable[str], *, prefix: str) -> None:
+        """Forget subjects that nobody wants to try any more, except those that begin with the prefix."""
+        kept = set(subjects)
+        self._failures = {
+            subject: failure
+            for subject, failure in self._failures.items()
+            if subject in kept or subject.startswith(prefix)
+        }
 
     def blocking(self, subject: str, now: float) -> Failure | None:
         """The failure because of which a subject may not be tried yet."""

@@ -47,7 +47,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @singledispatch
-def effect(step: Step, world: World) -> World:
+def effect(step: Step, world: World) -> World:  # noqa: ARG001  # the base of the registered effects
     """The world after the step."""
     raise TypeError(f"no effect is known of {type(step).__name__}")
 
@@ -125,7 +125,7 @@ def _(step: KillService | RemoveContainer, world: World) -> World:
 def _(step: UpdateMetadata, world: World) -> World:
     parts = parse_container_name(step.name, step.container.service_name)
     renamed = msgspec.structs.replace(
-        step.container, name=step.name, image_id=parts.image_id, release_id=parts.release_id, commit=parts.commit or ""
+        step.container, name=step.name, image_id=parts.image_id, release_id=parts.release_id, commit=parts.commit
     )
     return _replace_container(world, step.container, renamed)
 

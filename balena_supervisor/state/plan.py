@@ -14,7 +14,7 @@ import msgspec
 from balena_supervisor.messages import EnsureSupervisorNetwork, KillService, Step
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.state import Waiting
-from balena_supervisor.state.coerce import truthy
+from balena_supervisor.state.coerce import is_truthy
 from balena_supervisor.state.plan_app import plan_app, plan_removed_app
 from balena_supervisor.state.plan_images import plan_images
 from balena_supervisor.state.world import Rules, World
@@ -55,11 +55,12 @@ def plan(
     ``busy`` are the subjects of steps under way. ``stopped`` are ids of containers that were stopped because the
     target said ``running: false``; they are started when it says true again.
     """
-    steps, waiting = plan_images(world, target, rules, busy)
+    steps = plan_images(world, target, rules)
+    waiting: list[Waiting] = []
     commits: list[CommitUpdate] = []
     gate = _supervisor_network(world, busy)
     if gate is not None:
-        return Plan(steps=(*steps, *gate[0]), waiting=(*waiting, *gate[1]))
+        return Plan(steps=_free([*steps, *gate[0]], busy), waiting=(*waiting, *gate[1]))
     by_id = {app.app_id: app for app in target}
     for app in sorted(target, key=lambda app: app.app_id):
         if app.problem or app.rejected:
@@ -72,10 +73,17 @@ def plan(
         if settled and app.commit is not None and world.commits.get(app.app_id) != app.commit:
             commits.append(CommitUpdate(app_id=app.app_id, commit=app.commit))
     for app_id in sorted(_current_apps(world) - by_id.keys()):
-        app_steps, app_waiting = plan_removed_app(world, app_id, keep_volumes=rules.keep_volumes, busy=busy)
-        steps.extend(app_steps)
-        waiting.extend(app_waiting)
-    return Plan(steps=tuple(steps), waiting=tuple(waiting), commits=tuple(commits))
+        steps.extend(plan_removed_app(world, app_id, keep_volumes=rules.keep_volumes))
+    return Plan(steps=_free(steps, busy), waiting=tuple(waiting), commits=tuple(commits))
+
+
+def _free(steps: Sequence[Step], busy: frozenset[str]) -> tuple[Step, ...]:
+    """One step for a subject, and none for a busy one."""
+    free: dict[str, Step] = {}
+    for step in steps:
+        if step.subject not in busy:
+            free.setdefault(step.subject, step)
+    return tuple(free.values())
 
 
 def _left_alone(app: ComposedApp) -> Waiting:
@@ -98,7 +106,7 @@ def _supervisor_network(world: World, busy: frozenset[str]) -> tuple[list[Step],
         return [], [Waiting(subject=SUPERVISOR_NETWORK, reason="supervisor0 is being made")]
     if world.supervisor_network_ready:
         return None
-    users = [c for c in world.containers if truthy(c.config.labels.get(SUPERVISOR_API))]
+    users = [c for c in world.containers if is_truthy(c.config.labels.get(SUPERVISOR_API))]
     if not users:
         return [EnsureSupervisorNetwork(reason="supervisor0 is missing or has other settings")], []
     kills: list[Step] = [
@@ -106,4 +114,4 @@ def _supervisor_network(world: World, busy: frozenset[str]) -> tuple[list[Step],
         for user in users
     ]
     waiting = Waiting(subject=SUPERVISOR_NETWORK, reason="waits until no service uses the wrong supervisor0")
-    return [step for step in kills if step.subject not in busy], [waiting]
+    return kills, [waiting]

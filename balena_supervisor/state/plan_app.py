@@ -43,7 +43,7 @@ def plan_app(
     """The steps of an app of the target."""
     containers = tuple(container for container in world.containers if container.app_id == app.app_id)
     resources = _compare_resources(world, app)
-    steps, waiting = _resource_steps(resources, containers, busy)
+    steps, waiting = _resource_steps(resources, containers)
     view = AppView(
         app=app,
         containers=containers,
@@ -60,9 +60,7 @@ def plan_app(
     return [*service_steps, *steps], [*service_waiting, *waiting]
 
 
-def plan_removed_app(
-    world: World, app_id: int, *, keep_volumes: bool, busy: frozenset[str]
-) -> tuple[list[Step], list[Waiting]]:
+def plan_removed_app(world: World, app_id: int, *, keep_volumes: bool) -> list[Step]:
     """The steps of an app that is not in the target: containers first, then networks and volumes."""
     containers = [container for container in world.containers if container.app_id == app_id]
     reason = "the app is not in the target"
@@ -75,20 +73,7 @@ def plan_removed_app(
         if not keep_volumes:
             volumes = [volume for volume in world.volumes if volume.app_id == app_id]
             steps.extend(RemoveVolume(volume=volume, reason=reason) for volume in volumes)
-    free = _first_of_each_subject(steps, busy)
-    if len(free) == len(steps):
-        return free, []
-    return free, [Waiting(subject=f"app:{app_id}", app_id=app_id, reason="the app is being removed")]
-
-
-def _first_of_each_subject(steps: Sequence[Step], busy: frozenset[str]) -> list[Step]:
-    seen = set(busy)
-    free: list[Step] = []
-    for step in steps:
-        if step.subject not in seen:
-            seen.add(step.subject)
-            free.append(step)
-    return free
+    return steps
 
 
 def _compare_resources(world: World, app: ComposedApp) -> Resources:
@@ -148,9 +133,7 @@ def _evicted(resources: Resources, containers: Sequence[Container]) -> dict[str,
     return evicted
 
 
-def _resource_steps(
-    resources: Resources, containers: Sequence[Container], busy: frozenset[str]
-) -> tuple[list[Step], list[Waiting]]:
+def _resource_steps(resources: Resources, containers: Sequence[Container]) -> tuple[list[Step], list[Waiting]]:
     steps: list[Step] = []
     waiting: list[Waiting] = []
     blocked: set[str] = set()
@@ -167,9 +150,11 @@ def _resource_steps(
     creations: list[Step] = [
         CreateNetwork(network=network, reason="the network is missing") for network in resources.missing_networks
     ]
-    creations.extend(CreateVolume(volume=volume, reason="the volume is missing") for volume in resources.missing_volumes)
+    creations.extend(
+        CreateVolume(volume=volume, reason="the volume is missing") for volume in resources.missing_volumes
+    )
     steps.extend(step for step in creations if step.subject not in blocked)
-    return _first_of_each_subject(steps, busy), waiting
+    return steps, waiting
 
 
 def _remove_or_wait(

@@ -8,11 +8,7 @@ from balena_supervisor.messages import CleanupImages, PullImage, RemoveImage, Sa
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.image import ImageRef, ImageRow
 from balena_supervisor.model.service import Container, Service
-from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.world import Rules, World, row_of
-
-ROWS = "images:rows"
-CLEANUP = "images:cleanup"
 
 
 def image_of(service: Service) -> ImageRef:
@@ -29,9 +25,7 @@ def image_of(service: Service) -> ImageRef:
     )
 
 
-def plan_images(
-    world: World, target: Sequence[ComposedApp], rules: Rules, busy: frozenset[str]
-) -> tuple[list[Step], list[Waiting]]:
+def plan_images(world: World, target: Sequence[ComposedApp], rules: Rules) -> list[Step]:
     """Steps for all apps at once. Rejected apps get no pulls, but keep their images and rows."""
     steps: list[Step] = []
     wanted = {image_of(service): (service, app.rejected) for app in target for service in app.services}
@@ -44,30 +38,25 @@ def plan_images(
             to_save.append(ref)
         elif not present and not rejected and ref.name not in pulled:
             pulled.add(ref.name)
-            if f"image:{ref.name}" not in busy:
-                steps.append(PullImage(ref=ref, reason="the image is not on the engine"))
-    if to_save and ROWS not in busy:
+            steps.append(PullImage(ref=ref, reason="the image is not on the engine"))
+    if to_save:
         steps.append(SaveImages(refs=tuple(to_save), reason="the engine has the image, the database no row of it"))
     downloading = bool(pulled) or any(task.status == "Downloading" for task in world.images.tasks)
     if not rules.keep_images and not downloading:
-        steps.extend(_removals(world, target, set(wanted), busy))
-        if world.images.cleanup and CLEANUP not in busy:
+        steps.extend(_removals(world, target, set(wanted)))
+        if world.images.cleanup:
             steps.append(CleanupImages(image_ids=world.images.cleanup, reason="nothing needs these images"))
-    return steps, []
+    return steps
 
 
-def _removals(
-    world: World, target: Sequence[ComposedApp], wanted: set[ImageRef], busy: frozenset[str]
-) -> list[Step]:
+def _removals(world: World, target: Sequence[ComposedApp], wanted: set[ImageRef]) -> list[Step]:
     untouched = {app.app_id for app in target if app.problem or app.rejected}
     in_use = {row.id for container in world.containers for row in _rows_of(container, world.images.available)}
     steps: list[Step] = []
     for row in world.images.available:
         keep = row.ref in wanted or row.id in in_use or row.ref.app_id in untouched
-        step = RemoveImage(row=row, reason="no service of the target or on the device uses this image")
-        # One row of a name at a time: whether the tag may go depends on the other rows.
-        if not keep and step.subject not in busy and all(step.subject != other.subject for other in steps):
-            steps.append(step)
+        if not keep:
+            steps.append(RemoveImage(row=row, reason="no service of the target or on the device uses this image"))
     return steps
 
 

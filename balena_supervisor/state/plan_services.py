@@ -67,9 +67,7 @@ def plan_services(view: AppView) -> tuple[list[Step], list[Waiting]]:
         judgement = planner.judge(name)
         if judgement.wait:
             subject = f"service:{view.app.app_id}:{name}"
-            waiting.append(
-                Waiting(subject=subject, app_id=view.app.app_id, service_name=name, reason=judgement.wait)
-            )
+            waiting.append(Waiting(subject=subject, app_id=view.app.app_id, service_name=name, reason=judgement.wait))
         if judgement.step is not None:
             steps.append(judgement.step)
     return steps, waiting

@@ -1,0 +1,232 @@
+"""The books of the apply loop: steps under way, back-off, the decision log, and whether the target is applied."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from balena_supervisor.actors.picture import Picture, worker_of
+from balena_supervisor.errors import ErrorRecord
+from balena_supervisor.messages import KillService, PullImage, Step, StopService
+from balena_supervisor.model.state import (
+    AppSummary,
+    ContainerSummary,
+    Decision,
+    DeviceState,
+    EngineLink,
+    ImageSummary,
+    Seq,
+    StepId,
+    Waiting,
+)
+from balena_supervisor.state.backoff import BackOff, Failure
+from balena_supervisor.state.plan import Plan
+from balena_supervisor.state.words import app_and_service_of, words_of
+
+DECISIONS_KEPT = 200
+#: the same service replaced for the same reason so often within one apply is a loop (spec apply-loop 10, 29)
+REPLACEMENTS_LIMIT = 2
+LOOP = "loop:"
+
+
+@dataclass
+class InFlight:
+    """A step that was sent. ``done_at`` is the place of the worker's picture that shows its end, once it ended."""
+
+    step: Step
+    words: str
+    decision: int
+    done_at: Seq | None = None
+
+
+class Apply:
+    """What the loop remembers between two looks."""
+
+    def __init__(self) -> None:
+        self.back_off = BackOff()
+        self.applying = False
+        self.waiting: tuple[Waiting, ...] = ()
+        self._in_flight: dict[StepId, InFlight] = {}
+        self._decisions: deque[Decision] = deque(maxlen=DECISIONS_KEPT)
+        self._replacements: Counter[tuple[str, str]] = Counter()
+        self._stopped: set[str] = set()
+        self._attempt_started_at: float | None = None
+        self._update_failed = False
+        self._update_downloaded = False
+        self._last_error: ErrorRecord | None = None
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    def subjects(self) -> frozenset[str]:
+        """What is being worked on, as far as this planner knows."""
+        return frozenset(entry.step.subject for entry in self._in_flight.values())
+
+    def admit(
+        self, planned: Plan, outstanding: Mapping[str, int], *, now: float, limit_s: float
+    ) -> tuple[list[Step], list[Waiting]]:
+        """The planned steps that may be sent: not backing off, not looping, and within the worker's limit."""
+        waiting = list(planned.waiting)
+        steps: list[Step] = []
+        load = Counter(worker_of(entry.step) for entry in self._in_flight.values())
+        self.back_off.keep_only({step.subject for step in planned.steps} | self.subjects(), prefix=LOOP)
+        for step in planned.steps:
+            failure = self.back_off.blocking(step.subject, now) or self._looping(step, now, limit_s)
+            worker = worker_of(step)
+            if failure is not None:
+                waiting.append(_backing_off(step.subject, failure))
+            elif load[worker] < outstanding[worker]:
+                load[worker] += 1
+                steps.append(step)
+        return steps, waiting
+
+    def sent(self, step: Step, number: int, at: str) -> str:
+        """Note a step that is being sent; returns its words."""
+        words = words_of(step)
+        app_id, service_name = app_and_service_of(step)
+        if isinstance(step, KillService):
+            self._replacements[(step.subject, step.reason)] += 1
+        self._in_flight[step.step] = InFlight(step=step, words=words, decision=number)
+        self._decisions.append(
+            Decision(
+                number=number,
+                at=at,
+                step=words,
+                subject=step.subject,
+                reason=step.reason,
+                app_id=app_id,
+                service_name=service_name,
+            )
+        )
+        return words
+
+    def finish(self, step: StepId, seen: Seq) -> InFlight | None:
+        """A step has ended. None for one of another planner, or one that is known to have ended."""
+        entry = self._in_flight.get(step)
+        if entry is None or entry.done_at is not None:
+            return None
+        entry.done_at = seen
+        return entry
+
+    def seen(self, worker: str, seq: Seq) -> None:
+        """A worker's picture has come: steps that it shows the end of leave the books."""
+        for entry in list(self._in_flight.values()):
+            if worker_of(entry.step) == worker and entry.done_at is not None and entry.done_at <= seq:
+                self.forget(entry)
+
+    def forget(self, entry: InFlight) -> None:
+        self._in_flight.pop(entry.step.step, None)
+
+    def succeeded(self, entry: InFlight) -> None:
+        self.back_off.succeeded(entry.step.subject)
+        self._note(entry, "done", "")
+        if isinstance(entry.step, PullImage):
+            self._update_downloaded = True
+        if isinstance(entry.step, StopService):
+            self._stopped.add(entry.step.container.container_id)
+
+    def failed(self, entry: InFlight, error: ErrorRecord, *, now: float, limit_s: float) -> Failure:
+        self._note(entry, "failed", error.message)
+        self._update_failed = True
+        self._last_error = error
+        self._attempt_started_at = now
+        app_id, service_name = app_and_service_of(entry.step)
+        return self.back_off.failed(
+            entry.step.subject, error.message, now=now, limit_s=limit_s, app_id=app_id, service_name=service_name
+        )
+
+    def _looping(self, step: Step, now: float, limit_s: float) -> Failure | None:
+        """A service about to be replaced for one reason again and again is slowed down, more each time."""
+        if not isinstance(step, KillService) or self._replacements[(step.subject, step.reason)] < REPLACEMENTS_LIMIT:
+            return None
+        key = LOOP + step.subject
+        blocking = self.back_off.blocking(key, now)
+        if blocking is not None:
+            return blocking
+        waited = key in self.back_off.failures
+        message = f"replaced again and again because {step.reason}"
+        failure = self.back_off.failed(key, message, now=now, limit_s=limit_s, app_id=step.container.app_id)
+        return None if waited else failure
+
+    def stopped(self, picture: Picture) -> frozenset[str]:
+        """Containers that stand still because the target says or said so; forgotten when they run or are gone."""
+        containers = picture.containers.containers if picture.containers else ()
+        exited = {container.container_id for container in containers if container.status == "exited"}
+        resting = {
+            (app.app_id, service.service_name)
+            for app in picture.target.apps
+            for service in app.services
+            if not service.running
+        }
+        by_target = {c.container_id for c in containers if (c.app_id, c.service_name) in resting}
+        self._stopped = (self._stopped | by_target) & exited
+        return frozenset(self._stopped)
+
+    # --- the apply as a whole ---------------------------------------------------------------------------------------
+
+    def new_target(self, now: float) -> None:
+        self.back_off.clear()
+        self._replacements.clear()
+        self.applying = True
+        self._attempt_started_at = now
+
+    def settle(self, *, applied: bool, waiting: list[Waiting], now: float) -> None:
+        """Take note of what a look has found."""
+        self.waiting = tuple(waiting)
+        if applied:
+            self.applying = False
+            self._attempt_started_at = None
+            self._update_failed = False
+            self._update_downloaded = False
+            self._last_error = None
+            self._replacements.clear()
+        elif not self.applying:
+            self.applying = True
+            self._attempt_started_at = now
+
+    def describe(
+        self,
+        *,
+        target_version: int,
+        engine: EngineLink,
+        apps: tuple[AppSummary, ...],
+        commits: dict[str, str],
+        containers: tuple[ContainerSummary, ...],
+        images: tuple[ImageSummary, ...],
+    ) -> DeviceState:
+        return DeviceState(
+            target_version=target_version,
+            applying=self.applying,
+            update_pending=self.applying,
+            update_failed=self._update_failed,
+            update_downloaded=self._update_downloaded,
+            attempt_started_at=self._attempt_started_at,
+            failures=max((failure.count for failure in self.back_off.failures.values()), default=0),
+            last_error=self._last_error,
+            engine=engine,
+            apps=apps,
+            commits=commits,
+            containers=containers,
+            images=images,
+            waiting=self.waiting,
+            decisions=tuple(self._decisions),
+        )
+
+    def _note(self, entry: InFlight, outcome: str, error: str) -> None:
+        for index, decision in enumerate(self._decisions):
+            if decision.number == entry.decision:
+                self._decisions[index] = msgspec.structs.replace(decision, outcome=outcome, error=error)
+                return
+
+
+def _backing_off(subject: str, failure: Failure) -> Waiting:
+    reason = f"failed {failure.count} times, last: {failure.message}"
+    return Waiting(
+        subject=subject,
+        app_id=failure.app_id,
+        service_name=failure.service_name,
+        reason=reason,
+        retry_at=failure.retry_at,
+    )

@@ -1,0 +1,110 @@
+"""What the planner knows: the newest snapshot of everybody else, and whether that is enough to plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from balena_supervisor.messages import (
+    ContainersChanged,
+    ImagesChanged,
+    ImageStep,
+    ResourcesChanged,
+    ServiceStep,
+    Step,
+)
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.device import Configuration, HostFacts
+from balena_supervisor.model.image import ImageState
+from balena_supervisor.model.state import EngineLink, Seq, Waiting
+from balena_supervisor.model.target import TargetState
+from balena_supervisor.state.compose import compose_app
+from balena_supervisor.state.world import World
+
+WORKERS = ("images", "containers", "resources")
+
+
+def worker_of(step: Step) -> str:
+    """The name of the actor that carries out a step."""
+    if isinstance(step, ImageStep):
+        return "images"
+    return "containers" if isinstance(step, ServiceStep) else "resources"
+
+
+@dataclass
+class Picture:
+    """The planner's memory of the others. Nothing here is decided."""
+
+    configuration: Configuration | None = None
+    host: HostFacts = field(default_factory=HostFacts)
+    keys: dict[tuple[int, str], str] | None = None
+    target: TargetState = field(default_factory=TargetState)
+    commits: dict[int, str] = field(default_factory=dict)
+    images: ImagesChanged | None = None
+    containers: ContainersChanged | None = None
+    resources: ResourcesChanged | None = None
+    #: the place that each worker's picture must have reached before this planner may plan
+    needed: dict[str, Seq] = field(default_factory=dict)
+    _composed: tuple[tuple[object, ...], tuple[ComposedApp, ...]] | None = None
+
+    @property
+    def configuration_or_default(self) -> Configuration:
+        return self.configuration or Configuration()
+
+    def seq(self, worker: str) -> Seq | None:
+        snapshot = {"images": self.images, "containers": self.containers, "resources": self.resources}[worker]
+        return None if snapshot is None else snapshot.seq
+
+    def incomplete(self) -> tuple[Waiting, ...]:
+        """Why nothing can be planned yet; empty when it can."""
+        if self.configuration is None or self.keys is None:
+            return (Waiting(subject="device", reason="the configuration is not there yet"),)
+        if not self.target.is_set:
+            return (Waiting(subject="device", reason="there is no target yet", settled=True),)
+        for worker in WORKERS:
+            seq, needed = self.seq(worker), self.needed.get(worker)
+            if seq is None or needed is None or seq < needed:
+                return (Waiting(subject="device", reason=f"{worker} has not told its state yet"),)
+        engine = self.engine()
+        if not engine.up:
+            return (Waiting(subject="engine", reason=engine.reason),)
+        if self.images is not None and self.images.images.target_version < self.target.version:
+            return (Waiting(subject="device", reason="the images of the target are being looked up"),)
+        return ()
+
+    def engine(self) -> EngineLink:
+        """Down when any worker cannot reach the engine."""
+        for snapshot in (self.containers, self.images, self.resources):
+            if snapshot is None:
+                return EngineLink()
+            if not snapshot.engine.up:
+                return snapshot.engine
+        return EngineLink(up=True, reason="")
+
+    def busy(self) -> frozenset[str]:
+        """Subjects that workers are at, also on behalf of an older planner."""
+        snapshots = (self.images, self.containers, self.resources)
+        return frozenset(subject for snapshot in snapshots if snapshot is not None for subject in snapshot.busy)
+
+    def world(self) -> World:
+        containers, images, resources = self.containers, self.images, self.resources
+        return World(
+            containers=containers.containers if containers else (),
+            tasks=containers.tasks if containers else (),
+            networks=resources.networks if resources else (),
+            volumes=resources.volumes if resources else (),
+            images=images.images if images else ImageState(),
+            commits=self.commits,
+            supervisor_network_ready=resources.supervisor_network_ready if resources else False,
+        )
+
+    def compose(self) -> tuple[ComposedApp, ...]:
+        """The target as containers; made again only when something it is made of has changed."""
+        details = self.images.images.details if self.images else {}
+        keys = self.keys or {}
+        source = (self.target, self.configuration_or_default, details, keys)
+        if self._composed is None or self._composed[0] != source:
+            apps = tuple(
+                compose_app(app, self.configuration_or_default, self.host, details, keys) for app in self.target.apps
+            )
+            self._composed = (source, apps)
+        return self._composed[1]

@@ -1,0 +1,134 @@
+"""From the planner's picture to the snapshot that the API shows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.image import ImageRow, ImageState, ImageTask
+from balena_supervisor.model.service import Container, ContainerTask
+from balena_supervisor.model.state import (
+    AppSummary,
+    ContainerSummary,
+    ImageSummary,
+    ServiceSummary,
+)
+from balena_supervisor.model.target import TargetApp, TargetState
+from balena_supervisor.state.world import World
+
+
+def app_summaries(
+    target: TargetState, composed: Iterable[ComposedApp], commits: Mapping[int, str]
+) -> tuple[AppSummary, ...]:
+    """The target apps, in the order of the target. Services come from the target, so that an app that cannot be
+    composed still shows them."""
+    problems = {app.app_id: app.problem for app in composed}
+    return tuple(_app_summary(app, problems.get(app.app_id, ""), commits.get(app.app_id)) for app in target.apps)
+
+
+def _app_summary(app: TargetApp, problem: str, current_commit: str | None) -> AppSummary:
+    services = tuple(
+        ServiceSummary(service_name=service.service_name, image_name=service.image, running=service.running)
+        for service in app.services
+    )
+    return AppSummary(
+        app_id=app.app_id,
+        app_uuid=app.app_uuid,
+        name=app.name,
+        commit=app.commit,
+        current_commit=current_commit,
+        release_id=app.release_id,
+        rejected=app.rejected,
+        problem=problem,
+        services=services,
+    )
+
+
+def container_summaries(world: World) -> tuple[ContainerSummary, ...]:
+    """All containers with their transient status, then those being made that the engine does not show yet."""
+    by_container = {task.container_id: task for task in world.tasks if task.container_id}
+    names = {row.docker_image_id: row.ref.name for row in world.images.rows if row.docker_image_id}
+    shown = [_container_summary(container, by_container, names) for container in world.containers]
+    there = {(container.app_id, container.service_name) for container in world.containers}
+    uuids = {container.app_id: container.app_uuid for container in world.containers}
+    shown.extend(
+        _task_summary(task, uuids.get(task.app_id, ""))
+        for task in world.tasks
+        if not task.container_id and (task.app_id, task.service_name) not in there
+    )
+    return tuple(shown)
+
+
+def _container_summary(
+    container: Container, tasks: Mapping[str, ContainerTask], names: Mapping[str, str]
+) -> ContainerSummary:
+    task = tasks.get(container.container_id)
+    return ContainerSummary(
+        status=task.status if task else container.status,
+        service_name=container.service_name,
+        app_id=container.app_id,
+        app_uuid=container.app_uuid,
+        image_id=container.image_id,
+        service_id=container.service_id,
+        release_id=container.release_id,
+        commit=container.commit,
+        container_id=container.container_id,
+        created_at=container.created_at,
+        image_name=names.get(container.docker_image_id or container.config.image, ""),
+        exit_code=container.exit_code,
+    )
+
+
+def _task_summary(task: ContainerTask, app_uuid: str) -> ContainerSummary:
+    return ContainerSummary(
+        status=task.status,
+        service_name=task.service_name,
+        app_id=task.app_id,
+        app_uuid=app_uuid,
+        image_id=task.image_id,
+        service_id=task.service_id,
+        release_id=0,
+        commit="",
+        container_id="",
+        created_at="",
+        image_name="",
+    )
+
+
+def image_summaries(images: ImageState) -> tuple[ImageSummary, ...]:
+    """Running tasks, then available rows without one."""
+    working = {task.ref.name for task in images.tasks}
+    tasks = [_task_image(task) for task in images.tasks]
+    rows = [_row_image(row) for row in images.available if row.ref.name not in working]
+    return (*tasks, *rows)
+
+
+def _task_image(task: ImageTask) -> ImageSummary:
+    return ImageSummary(
+        name=task.ref.name,
+        app_id=task.ref.app_id,
+        app_uuid=task.ref.app_uuid,
+        service_name=task.ref.service_name,
+        image_id=task.ref.image_id,
+        service_id=task.ref.service_id,
+        release_id=task.ref.release_id,
+        commit=task.ref.commit,
+        docker_image_id=None,
+        status=task.status,
+        progress=task.progress,
+    )
+
+
+def _row_image(row: ImageRow) -> ImageSummary:
+    return ImageSummary(
+        name=row.ref.name,
+        app_id=row.ref.app_id,
+        app_uuid=row.ref.app_uuid,
+        service_name=row.ref.service_name,
+        image_id=row.ref.image_id,
+        service_id=row.ref.service_id,
+        release_id=row.ref.release_id,
+        commit=row.ref.commit,
+        docker_image_id=row.docker_image_id,
+        status="Downloaded",
+    )

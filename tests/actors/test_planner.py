@@ -1,0 +1,278 @@
+"""The planner actor with model workers: what it sends, when it waits, what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from balena_supervisor.actors.planner import Planner, PlannerPorts
+from balena_supervisor.db.commit_store import CommitStore
+from balena_supervisor.db.connection import open_database
+from balena_supervisor.messages import (
+    ConfigChanged,
+    DeviceStateChanged,
+    KeysChanged,
+    KillService,
+    PullImage,
+    StartService,
+    Step,
+    StopService,
+    TargetChanged,
+)
+from balena_supervisor.migrations.runner import migrate
+from balena_supervisor.model.device import Configuration, HostFacts
+from balena_supervisor.model.state import DeviceState, EngineLink
+from balena_supervisor.model.target import TargetApp, TargetService, TargetState
+from balena_supervisor.runtime.message import DeliveryFailed
+from balena_supervisor.state.words import words_of
+from balena_supervisor.state.world import World
+from tests.fakes.ports import FakeClock, FakeTimers
+from tests.fakes.workers import FakeWorkers
+
+DEVICE = Configuration(version=1, uuid="d00d", name="bench", local_mode=True)
+
+
+def web(**fields: Any) -> TargetService:
+    defaults: dict[str, Any] = {"service_name": "web", "service_id": 1, "image_id": 1, "image": "web:latest"}
+    return TargetService(**{**defaults, "app_id": 7, "app_uuid": "7", "release_id": 1, "commit": "r1", **fields})
+
+
+def target(*services: TargetService, version: int = 1, commit: str = "r1") -> TargetState:
+    app = TargetApp(app_id=7, app_uuid="7", name="app", commit=commit, release_id=1, services=services)
+    return TargetState(version=version, is_set=True, name="bench", apps=(app,))
+
+
+class Device:
+    """A planner with model workers around it."""
+
+    def __init__(self, database: Path, world: World | None = None) -> None:
+        self.clock = FakeClock()
+        self.timers = FakeTimers(self.clock)
+        self.workers = FakeWorkers(world)
+        self.database = database
+        self.ref = Planner.start(
+            PlannerPorts(
+                name="planner",
+                generation=1,
+                post=self.workers.post,
+                clock=self.clock,
+                timers=self.timers,
+                database_path=database,
+                host=HostFacts,
+            )
+        )
+        self.workers.attach(self.ref)
+
+    def meet(self, wanted: TargetState) -> None:
+        """Everything that a planner needs before it plans."""
+        self.workers.target_version = wanted.version
+        self.workers.deliver(ConfigChanged(configuration=DEVICE))
+        self.workers.deliver(KeysChanged(global_key="", scopes={}, services=()))
+        self.workers.deliver(TargetChanged(target=wanted))
+        self.workers.publish()
+        self.workers.answer_seqs()
+
+    def change(self, wanted: TargetState) -> None:
+        self.workers.target_version = wanted.version
+        self.workers.deliver(TargetChanged(target=wanted))
+        self.workers.publish()
+
+    def advance(self, seconds: float) -> None:
+        self.workers.settle()
+        self.timers.advance(seconds)
+        self.workers.settle()
+
+    def state(self) -> DeviceState:
+        self.advance(0.1)
+        return self.workers.post.of(DeviceStateChanged)[-1].state
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Device]:
+    database = tmp_path / "database.sqlite"
+    migrate(database, tmp_path / "config.json")
+    made = Device(database)
+    yield made
+    made.ref.stop()
+
+
+def words(steps: list[Step]) -> list[str]:
+    return [words_of(step) for step in steps]
+
+
+def test_a_target_is_brought_about_from_nothing(device: Device) -> None:
+    device.workers.world = msgspec.structs.replace(device.workers.world, supervisor_network_ready=False)
+    device.meet(target(web()))
+    taken = device.workers.work()
+    assert words(taken) == [
+        "pull web:latest",
+        "make network supervisor0",
+        "create network default",
+        "start web",
+    ]
+    state = device.state()
+    assert not state.applying
+    assert state.commits == {"7": "r1"}
+    assert [decision.outcome for decision in state.decisions] == ["done"] * 4
+
+
+def test_nothing_is_planned_before_every_worker_has_answered(device: Device) -> None:
+    device.workers.deliver(ConfigChanged(configuration=DEVICE))
+    device.workers.deliver(KeysChanged(global_key="", scopes={}, services=()))
+    device.workers.deliver(TargetChanged(target=target(web())))
+    device.workers.target_version = 1
+    device.workers.publish()
+    assert device.workers.work() == []
+    device.workers.answer_seqs()
+    assert device.workers.work() != []
+
+
+def test_nothing_is_planned_before_the_images_of_the_target_are_looked_up(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+    device.workers.deliver(TargetChanged(target=target(web(image="other:latest"), version=2)))
+    assert device.workers.work() == []
+    assert device.state().applying
+
+
+def test_without_a_target_nothing_is_touched(device: Device) -> None:
+    device.meet(TargetState())
+    assert device.workers.work() == []
+    assert not device.state().applying
+
+
+def test_the_same_target_again_sends_no_step(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+    device.change(target(web(), version=2))
+    assert device.workers.work() == []
+    state = device.state()
+    assert (state.applying, state.target_version) == (False, 2)
+
+
+def test_a_container_removed_by_hand_is_put_right_at_once(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+    device.workers.world = msgspec.structs.replace(device.workers.world, containers=())
+    device.workers.publish()
+    assert words(device.workers.work()) == ["start web"]
+
+
+def test_a_failed_step_is_tried_again_after_one_two_and_four_seconds(device: Device) -> None:
+    device.workers.fails = lambda step: "port is taken" if isinstance(step, StartService) else ""
+    device.meet(target(web()))
+    assert words(device.workers.work())[-1] == "start web"
+    for delay in (1, 2, 4):
+        device.advance(delay - 0.1)
+        assert device.workers.work() == []
+        device.advance(0.2)
+        assert words(device.workers.work()) == ["start web"]
+    state = device.state()
+    assert state.update_failed
+    assert state.applying
+    assert "failed 4 times, last: port is taken" in [entry.reason for entry in state.waiting]
+
+
+def test_a_failing_service_does_not_hold_up_another(device: Device) -> None:
+    other = web(service_name="other", service_id=2, image="other:latest")
+    device.workers.fails = lambda step: "no" if words_of(step) == "start other" else ""
+    device.meet(target(web(), other))
+    assert {"start web", "start other"} <= set(words(device.workers.work()))
+    assert [c.service_name for c in device.workers.world.containers] == ["web"]
+
+
+def test_a_new_target_forgets_the_back_off(device: Device) -> None:
+    device.workers.fails = lambda step: "no" if isinstance(step, PullImage) else ""
+    device.meet(target(web()))
+    device.workers.work()
+    device.workers.fails = lambda _step: ""
+    device.change(target(web(), version=2))
+    assert "pull web:latest" in words(device.workers.work())
+
+
+def test_a_step_whose_delivery_failed_is_planned_again_after_a_back_off(device: Device) -> None:
+    device.workers.held = lambda step: isinstance(step, PullImage)
+    device.meet(target(web()))
+    (pull,) = [step for step in device.workers.work() if isinstance(step, PullImage)]
+    body = msgspec.to_builtins(pull)
+    device.workers.deliver(
+        DeliveryFailed(recipient="images", message_type="PullImage", code="too-many-deaths", reason="died", body=body)
+    )
+    device.workers.held = lambda _step: False
+    device.workers.drop()
+    device.advance(1.1)
+    assert "pull web:latest" in words(device.workers.work())
+
+
+def test_what_an_older_planner_had_sent_is_waited_for(device: Device) -> None:
+    device.workers.held = lambda step: isinstance(step, PullImage)
+    device.meet(target(web()))
+    device.workers.work()
+    successor = Device(device.database, device.workers.world)
+    try:
+        successor.workers.take_over(device.workers)
+        successor.meet(target(web()))
+        assert "pull web:latest" not in words(successor.workers.work())
+    finally:
+        successor.ref.stop()
+
+
+def test_stopping_for_running_false_and_starting_again(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+    device.change(target(web(running=False), version=2))
+    assert [type(step) for step in device.workers.work()] == [StopService]
+    device.change(target(web(), version=3))
+    assert words(device.workers.work()) == ["start web"]
+
+
+def test_a_service_that_never_reads_back_equal_is_slowed_down(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+
+    def forget_environment(step: Step) -> Step:
+        if not isinstance(step, StartService):
+            return step
+        config = msgspec.structs.replace(step.service.config, environment={})
+        return msgspec.structs.replace(step, service=msgspec.structs.replace(step.service, config=config))
+
+    device.workers.alters = forget_environment
+    device.change(target(web(environment={"A": "1"}), version=2))
+    kills = [step for step in device.workers.work() if isinstance(step, KillService)]
+    assert len(kills) == 2
+    assert any("again and again" in entry.reason for entry in device.state().waiting)
+
+
+def test_an_unreachable_engine_is_a_wait_with_its_reason(device: Device) -> None:
+    device.workers.link = EngineLink(up=False, reason="cannot reach the engine: no such file")
+    device.meet(target(web()))
+    assert device.workers.work() == []
+    assert [entry.reason for entry in device.state().waiting] == ["cannot reach the engine: no such file"]
+    device.workers.link = EngineLink(up=True, reason="")
+    device.workers.publish()
+    assert device.workers.work() != []
+
+
+def test_commits_survive_a_restart_of_the_planner(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+    assert CommitStore(open_database(device.database)).all() == {7: "r1"}
+
+
+def test_the_decision_log_keeps_the_last_two_hundred(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+    for number in range(110):
+        device.workers.world = msgspec.structs.replace(device.workers.world, containers=())
+        device.workers.publish()
+        device.workers.work()
+        assert number >= 0
+    device.change(target(version=2))
+    device.workers.work()
+    device.change(target(web(), version=3))
+    device.workers.work()
+    assert len(device.state().decisions) <= 200

@@ -1,0 +1,349 @@
+"""The decision table of the planner, row by row, and its gates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from balena_supervisor.messages import (
+    CleanupImages,
+    CreateNetwork,
+    CreateVolume,
+    EnsureSupervisorNetwork,
+    KillService,
+    PullImage,
+    RemoveContainer,
+    RemoveImage,
+    RemoveNetwork,
+    RemoveVolume,
+    SaveImages,
+    StartService,
+    StopService,
+    UpdateMetadata,
+)
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.image import ImageState, ImageTask
+from balena_supervisor.model.service import ContainerTask
+from balena_supervisor.state.effects import preview
+from balena_supervisor.state.plan import Plan, plan
+from balena_supervisor.state.words import words_of
+from balena_supervisor.state.world import Rules, World
+from tests.state.worlds import (
+    APP,
+    app,
+    container,
+    converge,
+    images,
+    network,
+    recompose,
+    ref,
+    row,
+    service,
+    volume,
+    world,
+)
+
+WEB = service("web")
+CHANGED = service("web", environment={"A": "1"})
+NEXT = service("web", commit="r2")
+NEW_IMAGE = service("web", image="new", present=False, commit="r2")
+ABSENT = service("web", present=False)
+
+
+def words(planned: Plan) -> list[str]:
+    return [words_of(step) for step in planned.steps]
+
+
+def waits(planned: Plan) -> list[str]:
+    return [entry.reason for entry in planned.waiting]
+
+
+ROWS: list[tuple[str, World, Any, list[str], str]] = [
+    ("nothing differs", world(container(WEB), of=[WEB]), WEB, [], ""),
+    (
+        "current is stopping",
+        world(
+            container(WEB),
+            of=[WEB],
+            tasks=(
+                ContainerTask(
+                    app_id=APP, service_name="web", status="Stopping", container_id=container(WEB).container_id
+                ),
+            ),
+        ),
+        CHANGED,
+        [],
+        "is being stopped",
+    ),
+    ("current is dead", world(container(WEB, status="Dead"), of=[WEB]), WEB, ["remove web"], ""),
+    (
+        "the image is being pulled",
+        world(images=ImageState(tasks=(ImageTask(ref=ref(ABSENT), status="Downloading"),))),
+        ABSENT,
+        ["pull img:latest"],
+        "is being pulled",
+    ),
+    ("install without image", world(), ABSENT, ["pull img:latest"], "not on the engine"),
+    (
+        "install with an image without row",
+        world(images=ImageState(details=images(WEB).details)),
+        WEB,
+        ["register image of web"],
+        "being registered",
+    ),
+    ("install with image", world(of=[WEB]), WEB, ["start web"], ""),
+    ("install of one that shall not run", world(of=[WEB]), service("web", running=False), ["create web"], ""),
+    (
+        "another release, images missing",
+        world(container(WEB), of=[WEB]),
+        NEW_IMAGE,
+        ["pull new:latest"],
+        "not on the engine",
+    ),
+    (
+        "another release, same config",
+        world(container(WEB), of=[WEB, NEXT]),
+        NEXT,
+        ["rename web to web_5_2_r2"],
+        "",
+    ),
+    ("created, never started", world(container(WEB, status="Installed"), of=[WEB]), WEB, ["start web"], ""),
+    ("exited is left to its restart policy", world(container(WEB, status="exited"), of=[WEB]), WEB, [], ""),
+    (
+        "exited because an address was late",
+        world(
+            container(WEB, status="exited", exit_error="x userland proxy: listen: cannot assign requested address"),
+            of=[WEB],
+        ),
+        WEB,
+        ["start web"],
+        "",
+    ),
+    ("shall not run, runs", world(container(WEB), of=[WEB]), service("web", running=False), ["stop web"], ""),
+    ("shall not run, exited", world(container(WEB, status="exited"), of=[WEB]), service("web", running=False), [], ""),
+    (
+        "shall not run, never started",
+        world(container(WEB, status="Installed"), of=[WEB]),
+        service("web", running=False),
+        [],
+        "",
+    ),
+    ("not in the target", world(container(WEB), of=[WEB]), None, ["kill web"], ""),
+    ("different config", world(container(WEB), of=[WEB]), CHANGED, ["kill web"], ""),
+    ("a surplus container", world(container(WEB, number=1), container(WEB, number=2), of=[WEB]), WEB, ["kill web"], ""),
+]
+
+
+@pytest.mark.parametrize(("_name", "current", "target", "steps", "wait"), ROWS, ids=[entry[0] for entry in ROWS])
+def test_the_decision_table(_name: str, current: World, target: Any, steps: list[str], wait: str) -> None:
+    wanted = app(*([target] if target else []), commit=target.commit if target else "r1")
+    planned = plan(current, [wanted])
+    assert words(planned) == steps
+    if wait:
+        assert any(wait in reason for reason in waits(planned)), waits(planned)
+    else:
+        assert waits(planned) == []
+
+
+def test_every_step_has_a_reason() -> None:
+    for _, current, target, _, _ in ROWS:
+        planned = plan(current, [app(*([target] if target else []))])
+        assert all(step.reason for step in planned.steps)
+
+
+def test_a_changed_field_is_named_in_the_reason() -> None:
+    planned = plan(world(container(WEB), of=[WEB]), [app(CHANGED)])
+    assert "environment" in planned.steps[0].reason
+
+
+def test_the_newest_of_two_containers_is_kept() -> None:
+    old, new = container(WEB, number=1), container(WEB, number=2)
+    (step,) = plan(world(new, old, of=[WEB]), [app(WEB)]).steps
+    assert isinstance(step, KillService)
+    assert step.container == old
+
+
+def test_a_dependency_is_started_first() -> None:
+    db = service("db")
+    web = service("web", depends_on=["db"])
+    planned = plan(world(of=[db, web]), [app(web, db)])
+    assert words(planned) == ["start db"]
+    assert waits(planned) == ["depends on db, which has not been started"]
+
+
+def test_services_without_dependency_start_together() -> None:
+    one, two = service("one"), service("two")
+    assert words(plan(world(of=[one, two]), [app(one, two)])) == ["start one", "start two"]
+
+
+def test_an_exited_dependency_is_met() -> None:
+    db, web = service("db"), service("web", depends_on=["db"])
+    planned = plan(world(container(db, status="exited"), of=[db, web]), [app(web, db)])
+    assert words(planned) == ["start web"]
+
+
+def test_a_cycle_of_dependencies_waits_and_names_the_cycle() -> None:
+    one, two = service("one", depends_on=["two"]), service("two", depends_on=["one"])
+    planned = plan(world(of=[one, two]), [app(one, two)])
+    assert words(planned) == []
+    assert "its dependencies form a cycle: one → two → one" in waits(planned)
+
+
+def test_a_chain_of_five_hundred_dependencies_is_planned() -> None:
+    names = [f"s{number:03d}" for number in range(500)]
+    chain = [service(name, depends_on=names[max(0, i - 1) : i]) for i, name in enumerate(names)]
+    assert words(plan(world(of=chain), [app(*reversed(chain))])) == ["start s000"]
+
+
+def test_nothing_is_planned_for_a_busy_subject() -> None:
+    planned = plan(world(of=[WEB]), [app(WEB)], busy=frozenset({f"service:{APP}:web"}))
+    assert words(planned) == []
+    assert not planned.empty
+
+
+def test_a_stopped_container_is_started_when_the_target_says_so_again() -> None:
+    stopped = container(WEB, status="exited")
+    planned = plan(world(stopped, of=[WEB]), [app(WEB)], stopped=frozenset({stopped.container_id}))
+    assert words(planned) == ["start web"]
+
+
+def test_a_new_service_waits_for_all_images_of_the_release() -> None:
+    other = service("other", image="other", present=False)
+    planned = plan(world(of=[WEB]), [app(WEB, other)])
+    assert words(planned) == ["pull other:latest"]
+    assert "starts when all images of the release are there: other" in waits(planned)
+
+
+def test_a_missing_network_and_volume_are_made_before_the_service_starts() -> None:
+    web = service("web", networks=["front"], volumes=["data"])
+    target = app(web, networks=[network("front")], volumes=[volume()])
+    planned = plan(world(of=[web], networks=()), [target])
+    assert [type(step) for step in planned.steps] == [CreateNetwork, CreateVolume]
+    assert waits(planned) == ["network front is not there yet"]
+
+
+def test_a_network_that_left_the_target_goes_after_its_users() -> None:
+    web = service("web", networks=["front"])
+    wanted = service("web")
+    current = world(container(web), of=[web], networks=(network(), network("front")))
+    end, plans = converge(current, [app(wanted)])
+    order = [type(step) for planned in plans for step in planned.steps]
+    assert order.index(KillService) < order.index(RemoveNetwork)
+    assert [entry.name for entry in end.networks] == ["default"]
+
+
+def test_a_changed_volume_stops_every_service_that_uses_it() -> None:
+    one, two, other = service("one", volumes=["data"]), service("two", volumes=["data"]), service("other")
+    target = app(one, two, other, volumes=[volume(driver="nfs")])
+    current = world(container(one), container(two), container(other), of=[one, two, other], volumes=(volume(),))
+    first = plan(current, [target])
+    assert words(first) == ["kill one", "kill two"]
+    end, plans = converge(current, [target])
+    assert [type(s) for s in plans[1].steps] == [RemoveVolume]
+    assert [type(s) for s in plans[2].steps] == [CreateVolume]
+    assert [entry.config.driver for entry in end.volumes] == ["nfs"]
+
+
+def test_two_networks_of_one_name_are_both_replaced() -> None:
+    twice = world(of=[], networks=(network(), network()))
+    planned = plan(twice, [app()])
+    assert [type(step) for step in planned.steps] == [RemoveNetwork]
+
+
+def test_a_volume_that_left_the_release_is_kept() -> None:
+    current = world(container(WEB), of=[WEB], volumes=(volume(),))
+    assert plan(current, [app(WEB)]).empty
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_removed_app_goes_in_order_and_its_volumes_by_the_rules(keep: bool) -> None:
+    current = world(container(WEB), of=[WEB], volumes=(volume(),))
+    end, plans = converge(current, [], Rules(keep_volumes=keep))
+    kinds = [[type(step) for step in planned.steps] for planned in plans]
+    assert kinds[0] == [KillService]
+    assert [kind for kind in kinds[1] if kind is not RemoveImage] == [RemoveNetwork, *([] if keep else [RemoveVolume])]
+    assert bool(end.volumes) == keep
+
+
+def test_an_app_that_cannot_be_built_is_left_alone_and_the_others_go_on() -> None:
+    broken = ComposedApp(app_id=8, app_uuid="uuid8", name="other", commit="x", problem="cannot read service x")
+    theirs = msgspec.structs.replace(container(WEB), app_id=8)
+    planned = plan(world(theirs, of=[WEB]), [broken, app(WEB)])
+    assert words(planned) == ["start web"]
+    assert waits(planned) == ["cannot read service x"]
+    assert plan(world(theirs, container(WEB), of=[WEB]), [broken, app(WEB)]).empty
+
+
+def test_the_supervisor_network_comes_before_any_service() -> None:
+    planned = plan(world(of=[WEB], supervisor_network_ready=False), [app(WEB)])
+    assert [type(step) for step in planned.steps] == [EnsureSupervisorNetwork]
+
+
+def test_users_of_a_wrong_supervisor_network_are_all_killed_first() -> None:
+    label = {"io.balena.features.supervisor-api": "1"}
+    users = [service(name, labels=label) for name in ("a", "c")]
+    plain = service("b")
+    current = world(*map(container, [users[0], plain, users[1]]), of=[*users, plain], supervisor_network_ready=False)
+    assert words(plan(current, [app(*users, plain)])) == ["kill a", "kill c"]
+
+
+def test_images_are_removed_only_when_nobody_needs_them_and_not_in_local_mode() -> None:
+    old = service("old", image="old")
+    current = world(container(WEB), images=images(WEB, old))
+    assert [type(s) for s in plan(current, [app(WEB)]).steps] == [RemoveImage]
+    assert plan(current, [app(WEB)], rules=Rules(keep_images=True)).empty
+
+
+def test_nothing_is_removed_while_an_image_is_missing() -> None:
+    old = service("old", image="old")
+    planned = plan(world(images=images(old)), [app(ABSENT)])
+    assert [type(step) for step in planned.steps] == [PullImage]
+
+
+def test_images_of_an_app_that_cannot_be_built_are_kept() -> None:
+    current = world(container(WEB), images=images(WEB))
+    assert plan(current, [app(problem="cannot read")]).steps == ()
+
+
+def test_dangling_images_are_cleaned_up_outside_local_mode() -> None:
+    current = world(
+        container(WEB),
+        images=ImageState(rows=(row(WEB),), available=(row(WEB),), details=images(WEB).details, cleanup=("sha256:x",)),
+    )
+    assert [type(s) for s in plan(current, [app(WEB)]).steps] == [CleanupImages]
+    assert plan(current, [app(WEB)], rules=Rules(keep_images=True)).empty
+
+
+def test_one_save_step_registers_all_images() -> None:
+    one, two = service("one", image="one"), service("two", image="two")
+    state = ImageState(details=images(one, two).details)
+    (step,) = plan(world(images=state), [app(one, two)]).steps
+    assert isinstance(step, SaveImages)
+    assert {entry.service_name for entry in step.refs} == {"one", "two"}
+
+
+def test_a_settled_app_gets_its_commit_stored() -> None:
+    planned = plan(world(container(NEXT), of=[NEXT]), [app(NEXT)])
+    assert [(update.app_id, update.commit) for update in planned.commits] == [(APP, "r2")]
+
+
+def test_the_preview_of_an_update_shows_its_rounds_in_order() -> None:
+    target = [app(NEW_IMAGE)]
+    current = world(container(WEB), of=[WEB])
+    rounds = preview(current, lambda state: recompose(target, state))
+    kinds = [[type(step) for step in entry.steps] for entry in rounds]
+    assert kinds[0] == [PullImage]
+    assert kinds[1] == [KillService]
+    assert StartService in kinds[2]
+    assert rounds[-1].commits[0].commit == "r2"
+
+
+@pytest.mark.parametrize(
+    ("step_type", "expected"),
+    [(StopService, "stop web"), (RemoveContainer, "remove web"), (KillService, "kill web")],
+)
+def test_steps_in_words(step_type: Any, expected: str) -> None:
+    assert words_of(step_type(container=container(WEB))) == expected
+    assert words_of(UpdateMetadata(container=container(WEB), name="n")) == "rename web to n"
