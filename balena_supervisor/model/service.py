@@ -87,7 +87,8 @@ class ServiceConfig(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 0
     memory_reservation_bytes: int = 0
     shm_size_bytes: int = 64 * 1024 * 1024
-    oom_kill_disable: bool = False
+    #: None, read back only, from an engine that cannot do it (cgroup v2)
+    oom_kill_disable: bool | None = False
     oom_score_adj: int = 0
     pids_limit: int = 0
     devices: tuple[tuple[str, str, str], ...] = ()

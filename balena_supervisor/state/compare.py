@@ -37,7 +37,7 @@ _FORMS: Final[dict[str, Callable[[Any], Any]]] = {
     "mac_address": str.lower,
     "restart": _restart,
 }
-_SPECIAL: Final = frozenset({"networks", "network_mode", "hostname"})
+_SPECIAL: Final = frozenset({"networks", "network_mode", "hostname", "oom_kill_disable"})
 _AS_THEY_ARE: Final = tuple(
     field for field in ServiceConfig.__struct_fields__ if field not in _FORMS and field not in _SPECIAL
 )
@@ -55,6 +55,9 @@ def differences(current: Container, target: Service, container_ids: Mapping[str,
         one, other = getattr(have, field), getattr(want, field)
         if one != other and form(one) != form(other):
             found.append(field)
+    # An engine that cannot do it says null; asking again would change nothing.
+    if have.oom_kill_disable not in {None, want.oom_kill_disable}:
+        found.append("oom_kill_disable")
     if not _same_mode(have, want, container_ids):
         found.append("network_mode")
     elif not _same_hostname(have, want):

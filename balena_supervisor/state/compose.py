@@ -21,7 +21,7 @@ from balena_supervisor.state.compose_healthcheck import healthcheck
 from balena_supervisor.state.compose_networks import networking
 from balena_supervisor.state.compose_notes import Notes, pairs
 from balena_supervisor.state.compose_volumes import image_volumes, lock_volumes, volumes
-from balena_supervisor.state.environment import service_environment, without_device_name
+from balena_supervisor.state.environment import composition_environment, service_environment, without_device_name
 from balena_supervisor.state.features import Added, Around, check_labels, features
 from balena_supervisor.state.names import SUPERVISOR_NETWORK, network_engine_name
 from balena_supervisor.state.networks import DEFAULT_NETWORK, compose_network, default_network
@@ -138,7 +138,7 @@ def _compose(service: TargetService, around: Surroundings, notes: Notes) -> Serv
     fields = read_fields(known, notes)
     image = around.image or ImageDetails(id="")
     labels = _labels(known, service, image, notes)
-    composed = pairs("environment", known.get("environment", {}), notes)
+    composed = composition_environment("environment", known.get("environment", {}), notes)
     own = service_environment(composed, around.app, service, around.configuration, image.environment)
     net = networking(
         known.get("network_mode"),

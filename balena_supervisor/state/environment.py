@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.target import TargetApp, TargetService
+from balena_supervisor.state.compose_notes import Notes, pairs
 
 #: sent at creation only: renaming a device recreates nothing
 DEVICE_NAME_VARIABLES = ("RESIN_DEVICE_NAME_AT_INIT", "BALENA_DEVICE_NAME_AT_INIT")
@@ -16,6 +18,15 @@ _LOCK_FILE = "/tmp/balena/updates.lock"  # noqa: S108  # the place is a contract
 def both(name: str, value: str) -> dict[str, str]:
     """A variable under both prefixes."""
     return {f"RESIN_{name}": value, f"BALENA_{name}": value}
+
+
+def composition_environment(path: str, value: Any, notes: Notes) -> dict[str, str]:
+    """Variables of a composition. A name with ``=`` would read back as another one and is left out."""
+    found = pairs(path, value, notes)
+    for name in [name for name in found if "=" in name]:
+        notes.drop(path, "a name cannot contain =", name)
+        del found[name]
+    return found
 
 
 def service_environment(

@@ -182,7 +182,7 @@ def _limits(host: Mapping[str, Any]) -> dict[str, Any]:
         "memory_bytes": host.get("Memory") or 0,
         "memory_reservation_bytes": host.get("MemoryReservation") or 0,
         "shm_size_bytes": host.get("ShmSize") or DEFAULT_SHM_BYTES,
-        "oom_kill_disable": bool(host.get("OomKillDisable")),
+        "oom_kill_disable": host.get("OomKillDisable"),
         "oom_score_adj": host.get("OomScoreAdj") or 0,
         "pids_limit": max(0, host.get("PidsLimit") or 0),
         "ipc": host.get("IpcMode") or DEFAULT_IPC,
