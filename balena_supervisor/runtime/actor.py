@@ -73,14 +73,21 @@ class Pending(Generic[R]):
 
 @dataclass(frozen=True)
 class Deliver:
-    """What the host puts into the Pykka inbox: one typed message. The answer is what the handler returned."""
+    """What the host puts into the Pykka inbox: one typed message. The answer is what the handler returned.
+
+    With ``settle``, the outcome goes there instead, on the actor's thread: what the handler returned, and None or
+    the exception that it raised. Then no thread has to wait for the answer.
+    """
 
     message: Message
+    settle: Callable[[Any, Exception | None], None] | None = None
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Passes through the inbox; its answer shows that the actor still takes messages."""
+    """Passes through the inbox; its answer, or the call of ``passed``, shows that the actor still takes messages."""
+
+    passed: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,15 +137,29 @@ class Actor(pykka.ThreadingActor):
 
     def on_receive(self, message: object) -> Any:
         if isinstance(message, Deliver):
-            name = self.handlers.get(type(message.message))
-            if name is None:
-                raise UnknownMessage(type(message.message).__name__)
-            return getattr(self, name)(message.message)
+            return self._deliver(message)
         if isinstance(message, _Call):
             return message.function()
         if isinstance(message, Heartbeat):
-            return None
+            return message.passed() if message.passed is not None else None
         raise UnknownMessage(repr(message))
+
+    def _deliver(self, delivery: Deliver) -> Any:
+        if delivery.settle is None:
+            return self._handle(delivery.message)
+        try:
+            result = self._handle(delivery.message)
+        except Exception as error:  # noqa: BLE001  # the border of the actor: whoever delivered is told
+            delivery.settle(None, error)
+        else:
+            delivery.settle(result, None)
+        return None
+
+    def _handle(self, message: Message) -> Any:
+        name = self.handlers.get(type(message))
+        if name is None:
+            raise UnknownMessage(f"{type(self).__name__} has no handler for {type(message).__name__}")
+        return getattr(self, name)(message)
 
     def defer(self, call: Callable[[], None]) -> None:
         """Run ``call`` on the actor's thread, behind what is in the inbox. From any thread; nothing when stopped."""

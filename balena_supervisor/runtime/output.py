@@ -1,0 +1,114 @@
+"""Log lines on standard output, through a bounded queue, so that a stuck pipe blocks nobody.
+
+A process that may have threads calls :func:`use_thread` after its fork; then a thread started at the first line
+writes. Before that, as in the nursery, a line is written at once if the pipe takes it and dropped if not.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import threading
+from typing import Any, Literal
+
+from balena_supervisor.runtime.mask import HIDDEN, is_secret_name, masked
+
+Level = Literal["debug", "info", "warn", "error", "success", "api"]
+_STDOUT = 1
+_MAX_LINES = 1000
+#: a pipe that is ready to write takes this much without blocking, in bytes
+_PIPE_BYTES = 4096
+
+
+class Writer:
+    """Writes lines to a file descriptor and counts those it had to drop."""
+
+    def __init__(self, descriptor: int = _STDOUT, max_lines: int = _MAX_LINES) -> None:
+        self._descriptor = descriptor
+        self._lines: queue.Queue[bytes] = queue.Queue(max_lines)
+        self._dropped = 0
+        self._threaded = False
+        self._thread: threading.Thread | None = None
+
+    def use_thread(self) -> None:
+        self._threaded = True
+
+    def write(self, line: str) -> None:
+        """Never waits. From any thread."""
+        encoded = f"{line}\n".encode(errors="replace")
+        if not self._threaded:
+            self._write_now(encoded[:_PIPE_BYTES])
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="output", daemon=True)
+            self._thread.start()
+        try:
+            self._lines.put_nowait(encoded)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush(self, timeout_s: float = 0.2) -> None:
+        """Wait a moment for the queue to run empty, before the process exits."""
+        if self._thread is None:
+            return
+        waiter = threading.Thread(target=self._lines.join, daemon=True)
+        waiter.start()
+        waiter.join(timeout_s)
+
+    def _write_now(self, line: bytes) -> None:
+        try:
+            if select.select([], [self._descriptor], [], 0)[1]:
+                os.write(self._descriptor, line)
+            else:
+                self._dropped += 1
+        except (OSError, ValueError):
+            self._dropped += 1
+
+    def _run(self) -> None:
+        while True:
+            line = self._lines.get()
+            if self._dropped:
+                line += f"[warn]    output lines were dropped count={self._dropped}\n".encode()
+                self._dropped = 0
+            try:
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
+            except OSError:
+                self._dropped += 1
+            self._lines.task_done()
+
+
+_writer = Writer()
+
+
+def use_thread() -> None:
+    """From now on a thread of this process writes. Called after the fork, never in the nursery."""
+    global _writer  # noqa: PLW0603  # a new one, since a lock inherited from the parent may be held
+    _writer = Writer()
+    _writer.use_thread()
+
+
+def log(level: Level, subject: str, fact: str, **fields: Any) -> None:
+    """Print ``[level] subject fact key=value``. Never waits; secrets are masked."""
+    _writer.write(line(level, subject, fact, **fields))
+
+
+def text(lines: str) -> None:
+    """Print lines as they are, such as a traceback."""
+    _writer.write(lines.rstrip("\n"))
+
+
+def flush() -> None:
+    """Wait a moment until all is written, before the process exits."""
+    _writer.flush()
+
+
+def line(level: Level, subject: str, fact: str, **fields: Any) -> str:
+    """The text of a log line."""
+    parts = [f"{f'[{level}]':<9} {subject} {fact}"]
+    for name, value in fields.items():
+        shown = HIDDEN if is_secret_name(name) else masked(value)
+        text = str(shown).replace("\n", "\\n")
+        parts.append(f'{name}="{text}"' if " " in text else f"{name}={text}")
+    return " ".join(parts)
