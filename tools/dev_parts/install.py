@@ -3,11 +3,12 @@
 import configparser
 import fcntl
 import hashlib
+import os
 import subprocess
 import sys
 
 from tools.dev_parts import packages
-from tools.dev_parts.paths import DEV, PYTHON, ROOT, VENV
+from tools.dev_parts.paths import PYTHON, ROOT, VENV
 from tools.dev_parts.terminal import say
 
 _EXTRAS = ("test", "lint")
@@ -23,13 +24,14 @@ def ensure() -> None:
 
     Two at a time wait for each other. Raises ``SetupFailed``.
     """
-    DEV.mkdir(exist_ok=True)
-    with (DEV / "setup.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    checkout = os.open(ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(checkout, fcntl.LOCK_EX)
         lacking = packages.install_missing()
-        if _stamp_is_current():
-            return
-        _make_environment(without_dbus=bool(packages.BUILD_PACKAGES.intersection(lacking)))
+        if not _stamp_is_current():
+            _make_environment(without_dbus=bool(packages.BUILD_PACKAGES.intersection(lacking)))
+    finally:
+        os.close(checkout)
 
 
 def _make_environment(*, without_dbus: bool) -> None:

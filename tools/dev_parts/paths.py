@@ -5,12 +5,13 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DEV = ROOT / ".dev"
+#: may be moved, so that two of them can be at work in one checkout
+DEV = Path(os.environ.get("DEV_FOLDER") or ROOT / ".dev").absolute()
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 
 #: tells checkouts on one machine apart
-CHECKOUT = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+CHECKOUT = hashlib.sha256(str(DEV).encode()).hexdigest()[:8]
 #: label of all that ``tools/dev run`` makes on the engine
 INSTANCE = f"dev-{CHECKOUT}"
 

@@ -11,6 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+#: an output that is longer is begun anew at the next start
+_MAX_LOG_BYTES = 1_000_000
+
+
 class ProgramFailed(Exception):
     """A program ended, or was not ready in time. The message ends with the last lines of its output."""
 
@@ -40,7 +44,8 @@ class Program:
     ) -> None:
         """Start it and wait until ``ready`` says yes. Raises ``ProgramFailed``; then nothing is left of it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as output:
+        keep = self.log.exists() and self.log.stat().st_size < _MAX_LOG_BYTES
+        with self.log.open("ab" if keep else "wb") as output:
             self._child = subprocess.Popen(
                 [*self._prefix, *arguments],
                 stdin=subprocess.DEVNULL,

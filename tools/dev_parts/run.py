@@ -30,7 +30,7 @@ def run(*, once: bool, simulated: bool, timeout_s: float) -> int:
     The sample's containers, networks and volumes are removed at the end. Returns 1 with a printed reason when the
     services do not come to run in time.
     """
-    DEV.mkdir(exist_ok=True)
+    DEV.mkdir(parents=True, exist_ok=True)
     with (DEV / "run.lock").open("w") as lock, ExitStack() as stack:
         if not _sole(lock):
             say("another tools/dev run of this checkout is at work")

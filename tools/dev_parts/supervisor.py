@@ -3,8 +3,10 @@
 import json
 import os
 import platform
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,26 @@ class Api:
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = self.get("/v2/state/status")
         return answer
+
+    def wait_until(self, condition: Callable[[dict[str, Any]], bool], timeout_s: float = 30) -> dict[str, Any]:
+        """Ask for ``GET /v2/state/status`` until the condition holds of it; returns that answer.
+
+        An API that does not answer counts as a condition that does not hold. Raises ``TimeoutError``, which shows
+        the last answer.
+        """
+        end = time.monotonic() + timeout_s
+        last: dict[str, Any] | str = "no answer"
+        while time.monotonic() < end:
+            try:
+                status = self.status()
+            except OSError as error:
+                last = str(error)
+            else:
+                if condition(status):
+                    return status
+                last = status
+            time.sleep(0.02)
+        raise TimeoutError(f"not so after {timeout_s:.0f} s: {last}")
 
     def _send(self, request: urllib.request.Request, timeout_s: float) -> Any:
         try:
