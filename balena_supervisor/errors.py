@@ -48,6 +48,12 @@ class InvalidTarget(SupervisorError):
     code = "invalid-target"
 
 
+class NotInLocalMode(SupervisorError):
+    """A local target for a device that takes its target from the cloud; HTTP 400."""
+
+    code = "not-in-local-mode"
+
+
 class InvalidComposition(SupervisorError):
     """A service, network or volume definition of one app that cannot be turned into a container."""
 

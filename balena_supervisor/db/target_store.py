@@ -22,6 +22,7 @@ from balena_supervisor.state.target_format import ParsedTarget
 from balena_supervisor.state.target_rows import app_from_row, app_to_row
 
 NAME = "name"
+DEFAULT_NAME = "local"
 IS_SET = "targetStateSet"
 VERSION = "targetVersion"
 FORCE = "targetForce"
@@ -70,7 +71,7 @@ class TargetStore:
                 version=to_int(values.get(VERSION), positive=True) or 0,
                 is_set=is_truthy(values.get(IS_SET)),
                 force=is_truthy(values.get(FORCE)),
-                name=values.get(NAME, ""),
+                name=values.get(NAME, DEFAULT_NAME),
                 config=self._device_config(),
                 apps=apps,
             )

@@ -42,6 +42,14 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         return "local" if self.local_mode or not self.api_endpoint else self.api_endpoint
 
 
+class DeviceType(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``device-type.json`` says; ``problem`` is why it could not be read, in words."""
+
+    slug: str = "unknown"
+    arch: str = "unknown"
+    problem: str = ""
+
+
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What composing a service needs to know of the host besides the configuration."""
 

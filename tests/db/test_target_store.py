@@ -36,7 +36,7 @@ def parsed(
 
 
 def test_a_fresh_database_has_no_target(database: peewee.SqliteDatabase) -> None:
-    assert TargetStore(database).load("local") == TargetState()
+    assert TargetStore(database).load("local") == TargetState(name="local")
 
 
 def test_a_target_reads_back_as_it_was_saved(database: peewee.SqliteDatabase, path: Path) -> None:

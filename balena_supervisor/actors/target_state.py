@@ -1,0 +1,147 @@
+"""The target-state actor: takes targets, checks and stores them, and tells everyone what is in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from balena_supervisor.db.connection import open_database, writing
+from balena_supervisor.db.key_store import KeyStore
+from balena_supervisor.db.target_store import TargetStore
+from balena_supervisor.errors import DatabaseRefused, InvalidTarget, NotInLocalMode, NotReady
+from balena_supervisor.messages import (
+    ConfigChanged,
+    DeviceStateChanged,
+    KeysChanged,
+    SetLocalTarget,
+    TargetAccepted,
+    TargetChanged,
+)
+from balena_supervisor.model.device import Configuration
+from balena_supervisor.model.target import ServiceKey, TargetApp, TargetState
+from balena_supervisor.runtime.actor import Actor, Ports, handles
+from balena_supervisor.runtime.output import log
+from balena_supervisor.state.api_users import api_users
+from balena_supervisor.state.compose import problems
+from balena_supervisor.state.target_format import ParsedTarget, decode_local
+
+RETRY_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetPorts(Ports):
+    database_path: Path
+
+
+class Targets(Actor):
+    """Validates and stores targets with their version, and keeps the keys of the local API.
+
+    Its database writes are short and happen in the handler. When one fails, the asker gets ``database-refused`` and
+    the previous target stays in force.
+    """
+
+    def __init__(self, ports: TargetPorts) -> None:
+        super().__init__(ports)
+        self._database_path = ports.database_path
+        self._configuration: Configuration | None = None
+        #: the source whose target was published last
+        self._source: str | None = None
+        self._target = TargetState()
+        self._keys: KeysChanged | None = None
+
+    def on_start(self) -> None:
+        self._database = open_database(self._database_path)
+        self._target_store = TargetStore(self._database)
+        self._key_store = KeyStore(self._database)
+        self._publish_keys()
+
+    def on_stop(self) -> None:
+        self._database.close()
+
+    # --- what it is told --------------------------------------------------------------------------------------------
+
+    @handles(ConfigChanged)
+    def config_changed(self, event: ConfigChanged) -> None:
+        self._configuration = event.configuration
+        if event.configuration.source != self._source:
+            self._load(event.configuration.source)
+
+    @handles(SetLocalTarget)
+    def set_local_target(self, command: SetLocalTarget) -> TargetAccepted:
+        configuration = self._configuration
+        if configuration is None:
+            raise NotReady("cannot take a target: the configuration of the device is not known yet")
+        if not configuration.local_mode:
+            raise NotInLocalMode("cannot take a local target: the device is not in local mode")
+        parsed = decode_local(command.body, uuid=configuration.uuid, current_name=self._target_name(configuration))
+        refuse_unbuildable(parsed)
+        with writing(self._database):
+            self._make_keys(parsed.apps)
+            version = self._target_store.save(parsed, configuration.source)
+            target = self._target_store.load(configuration.source)
+        log("info", "target", "was accepted", version=version, apps=len(parsed.apps), force=parsed.force)
+        self._publish(target, configuration.source)
+        return TargetAccepted(version)
+
+    @handles(DeviceStateChanged)
+    def device_state_changed(self, event: DeviceStateChanged) -> None:
+        """A target that may break locks may do so until it is applied, not after the next start again."""
+        state = event.state
+        if self._target.force and state.target_version == self._target.version and not state.applying:
+            self._target = msgspec.structs.replace(self._target, force=False)
+            self._target_store.forget_force()
+
+    # --- the target in force ----------------------------------------------------------------------------------------
+
+    def _load(self, source: str) -> None:
+        """Publish the stored target of a source. Apps are never left out of it: then they would be removed."""
+        try:
+            with writing(self._database):
+                target = self._target_store.load(source)
+                self._make_keys(target.apps)
+        except DatabaseRefused as error:
+            log("error", "target", "cannot be loaded", reason=error.message, retry_in_s=RETRY_S)
+            self.after(RETRY_S, self._load_again)
+            return
+        self._publish(target, source)
+
+    def _load_again(self) -> None:
+        if self._configuration is not None and self._configuration.source != self._source:
+            self._load(self._configuration.source)
+
+    def _publish(self, target: TargetState, source: str) -> None:
+        self._target, self._source = target, source
+        self._publish_keys()
+        self.post.publish(TargetChanged(target=target))
+
+    def _target_name(self, configuration: Configuration) -> str:
+        return self._target.name if self._source is not None else configuration.name
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    def _make_keys(self, apps: tuple[TargetApp, ...]) -> None:
+        for app_id, service_name in api_users(apps):
+            self._key_store.service_key(app_id, service_name)
+
+    def _publish_keys(self) -> None:
+        global_key = self._key_store.global_key()
+        stored = self._key_store.all()
+        keys = KeysChanged(
+            global_key=global_key,
+            scopes={row.key: row.scopes for row in stored},
+            services=tuple(
+                ServiceKey(row.app_id, row.service_name, row.key) for row in stored if row.service_name is not None
+            ),
+        )
+        if keys != self._keys:
+            self._keys = keys
+            self.post.publish(keys)
+
+
+def refuse_unbuildable(parsed: ParsedTarget) -> None:
+    """Raise ``InvalidTarget`` when the definitions of an app cannot become containers, with all that is wrong."""
+    lines = [f"local.{line}" for app in parsed.apps for line in problems(app)]
+    if lines:
+        raise InvalidTarget("\n".join(["Invalid target state.", *lines]), violations=lines)
