@@ -37,7 +37,8 @@ def join_all(container: Container, networks: Networks, others: Iterable[Containe
     joined: list[Network] = []
     try:
         for name, endpoint in container.endpoints.items():
-            network = networks.find(name)
+            # once it was joined, the engine knows a network by its id: another one of that name is not the same
+            network = networks.find(name if name in PREDEFINED else endpoint.network_id or name)
             if network.driver == "null" and network.flags["ConfigOnly"]:
                 raise ApiError(403, f"configuration network {name} cannot be used")
             join(container, network, endpoint, networks)

@@ -128,7 +128,9 @@ class Containers:
         image = self._images.find
         checks: dict[str, Any] = {
             "label": lambda values: has_labels(values, container.config["Labels"]),
-            "name": lambda values: any(re.search(v.removeprefix("/"), container.name) for v in values),
+            "name": lambda values: any(
+                re.search(v, container.name) or re.search(v, f"/{container.name}") for v in values
+            ),
             "id": lambda values: any(container.id.startswith(v) for v in values),
             "status": lambda values: container.state.status in values,
             "ancestor": lambda values: any((i := image(v)) and i.id == container.image_id for v in values),
@@ -245,7 +247,10 @@ class Containers:
             raise ApiError(400, "Renaming a container with the same name as its current name")
         if not NAME_PATTERN.fullmatch(name):
             raise ApiError(400, f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
-        self._refuse_taken(name)
+        try:
+            self._refuse_taken(name)
+        except ApiError as error:
+            raise ApiError(409, f"Error when allocating new name: {error.message}") from None
         old, container.name = container.name, name
         self._tell("rename", container, oldName=f"/{old}")
 
@@ -276,8 +281,8 @@ class Containers:
         self._tell("destroy", container)
 
     def connect(self, network_key: str, body: Json) -> None:
-        network = self._networks.find(network_key)
         container = self.get(body.get("Container", ""))
+        network = self._networks.find(network_key)
         mode = container.host_config["NetworkMode"]
         if mode == "host" or mode.startswith("container:"):
             raise ApiError(
@@ -294,8 +299,8 @@ class Containers:
         container.endpoints[network.name] = endpoint
 
     def disconnect(self, network_key: str, body: Json) -> None:
-        network = self._networks.find(network_key)
         container = self.get(body.get("Container", ""))
+        network = self._networks.find(network_key)
         if network.name not in container.endpoints:
             raise ApiError(403, f"container {container.id} is not connected to network {network.name}")
         del container.endpoints[network.name]

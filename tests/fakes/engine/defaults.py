@@ -80,7 +80,7 @@ def container_config(body: Json, image: Json, container_id: str) -> Json:
         config["Healthcheck"] = health
     config["Image"] = body.get("Image", "")
     volumes = {**(image.get("Volumes") or {}), **(body.get("Volumes") or {})}
-    config["Volumes"] = volumes or (None if not body.get("Volumes") and "Volumes" not in body else body["Volumes"])
+    config["Volumes"] = volumes or None
     config["WorkingDir"] = body.get("WorkingDir") or image.get("WorkingDir") or ""
     config["Entrypoint"] = entrypoint
     if body.get("MacAddress"):

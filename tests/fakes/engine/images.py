@@ -167,9 +167,9 @@ class Images:
 
     def tag(self, name: str, repository: str, tag: str) -> None:
         image = self.get(name)
-        reference = references.parse(f"{repository}:{tag}" if tag else repository)
-        self._point(reference, image)
-        self._tell("tag", image, reference.text)
+        name_given = f"{repository}:{tag}" if tag else repository
+        self._point(references.parse(name_given), image)
+        self._tell("tag", image, name_given)
 
     def remove(self, name: str, *, force: bool) -> list[Json]:
         """Untag by a reference, and remove the image with its last one; by id, remove it with its only repository."""
@@ -179,7 +179,7 @@ class Images:
             self._check_removable_by_id(image, force=force)
             gone = list(image.references)
         else:
-            gone = self._check_untag(image, references.parse(name), force=force)
+            gone = self._check_untag(image, name, force=force)
         answer: list[Json] = []
         for reference in gone:
             image.references.remove(reference)
@@ -192,6 +192,12 @@ class Images:
         return answer
 
     def _check_removable_by_id(self, image: Image, *, force: bool) -> None:
+        if len({r.repository for r in image.references}) > 1 and not force:
+            raise ApiError(
+                409,
+                f"conflict: unable to delete {image.short_id} (must be forced) - "
+                "image is referenced in multiple repositories",
+            )
         for container_id, running in self.users(image.id):
             if running or not force:
                 how, state = ("cannot be forced", "running") if running else ("must be forced", "stopped")
@@ -200,14 +206,9 @@ class Images:
                     f"conflict: unable to delete {image.short_id} ({how}) - "
                     f"image is being used by {state} container {container_id[:12]}",
                 )
-        if len({r.repository for r in image.references}) > 1 and not force:
-            raise ApiError(
-                409,
-                f"conflict: unable to delete {image.short_id} (must be forced) - "
-                "image is referenced in multiple repositories",
-            )
 
-    def _check_untag(self, image: Image, reference: Reference, *, force: bool) -> list[Reference]:
+    def _check_untag(self, image: Image, name: str, *, force: bool) -> list[Reference]:
+        reference = references.parse(name)
         rest = [r for r in image.references if r != reference]
         gone = [reference]
         # the digests of a repository go with its last tag
@@ -217,7 +218,7 @@ class Images:
         if users and not force and len(gone) == len(image.references):
             raise ApiError(
                 409,
-                f'conflict: unable to remove repository reference "{reference.text}" (must force) - '
+                f'conflict: unable to remove repository reference "{name}" (must force) - '
                 f"container {users[0][0][:12]} is using its referenced image {image.short_id}",
             )
         return gone

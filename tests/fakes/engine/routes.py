@@ -165,7 +165,7 @@ def _seconds_to_ns(text: str) -> int | None:
 
 @route("GET", "/containers/json")
 def _list_containers(parts: Parts, request: Request, _: str) -> Answer:
-    limit = int(request.query("limit") or 0)
+    limit = max(int(request.query("limit") or 0), 0)
     rows = parts.containers.listing(request.query("filters"), everything=request.flag("all") or limit > 0, limit=limit)
     return Answer(content=rows)
 

@@ -106,11 +106,10 @@ class SimulatedEngine:
             self.die()
             raise ConnectionReset
         if fault.kind == "hang":
-            while not fault.released.wait(0.5):
-                if request.gone() and fault.phase == "before":
-                    raise ConnectionReset
-                if self._closing.is_set():
-                    raise ConnectionReset
+            while not fault.released.wait(0.5) and not (request.gone() and fault.phase == "before"):
+                pass
+            if self._closing.is_set() or request.gone():
+                raise ConnectionReset
             return
         answer(Answer(fault.status, {"message": fault.message}))
 

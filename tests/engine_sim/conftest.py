@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.engine_sim.sides import IMAGE_CONFIGS, Side, build_context, real_socket
+from tests.fakes.engine import SimulatedEngine
+
+
+@pytest.fixture(scope="session")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Side, Side]]:
+    tag = f"parity{uuid4().hex[:10]}"
+    real = Side(real_socket(), tag)
+    with SimulatedEngine(tmp_path_factory.mktemp("sim")) as engine:
+        for name, config in IMAGE_CONFIGS.items():
+            status, text = real.call("POST", f"/build?t={tag}-{name}&rm=1", raw=build_context(config))
+            assert (status, "Successfully built" in text) == (200, True), text
+            # HEALTHCHECK, STOPSIGNAL and the like of a build are given to the simulated image as its configuration
+            inspected = real.call("GET", f"/images/{tag}-{name}/json")[1]["Config"]
+            engine.add_image(f"{tag}-{name}", inspected)
+        try:
+            yield real, Side(str(engine.socket_path), tag)
+        finally:
+            real.clean()
+            for name in IMAGE_CONFIGS:
+                real.call("DELETE", f"/images/{tag}-{name}?force=1")
+
+
+@pytest.fixture
+def both(sides: tuple[Side, Side]) -> Iterator[tuple[Side, Side]]:
+    yield sides
+    for side in sides:
+        side.clean()
