@@ -3,6 +3,7 @@
 import grp
 import ipaddress
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,16 +66,19 @@ def real_engine() -> Iterator[Engine]:
 @contextmanager
 def simulated_engine() -> Iterator[Engine]:
     """An engine that keeps its containers in memory and has every image that is asked for."""
-    socket = run_folder() / f"simulated-{os.getpid()}.sock"
-    program = Program(f"simulated-{os.getpid()}", DEV / "simulated")
+    folder = run_folder(f"simulated-{os.getpid()}")
+    socket = folder / "docker.sock"
+    program = Program("simulated-engine", DEV / "simulated")
+    program.stop()  # one that a killed command left behind
     url = f"unix://{socket}"
     command = [sys.executable, "-m", "tests.fakes.engine", "--socket", str(socket), "--any-image"]
+    command += ["--pull-line-ms", "20"]  # slow enough to be seen
     program.start(command, lambda: answers(url), environment={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         yield Engine(url, real=False)
     finally:
         program.stop()
-        socket.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

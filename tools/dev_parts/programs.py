@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-
 #: an output that is longer is begun anew at the next start
 _MAX_LOG_BYTES = 1_000_000
 
