@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "adapters": ("adapters", *_COMMON),
     "actors": ("actors", "state", "adapters", "db", "settings", *_COMMON),
     "actors.root": ("actors", "adapters", "db", "http", "migrations", "runtime", "settings", *_COMMON),
+    "actors.http_process": ("actors", "http", "runtime", *_COMMON),  # puts the local API's process together
     "http": ("http", "state", "settings", *_COMMON),
     "cli": ("cli", "state", "settings", *_COMMON),
     "supervise": ("",),  # puts the parts together for ``run``

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import concurrent.futures
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from balena_supervisor.clock import Clock
 from balena_supervisor.errors import NotReady
 from balena_supervisor.http.snapshots import Snapshots
+from balena_supervisor.runtime import output
 from balena_supervisor.runtime.actor import Post
 from balena_supervisor.runtime.message import Request
 
 R = TypeVar("R")
+
+
+class Log(Protocol):
+    """How a line is logged; as :func:`balena_supervisor.runtime.output.log`."""
+
+    def __call__(self, level: output.Level, subject: str, fact: str, **fields: Any) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +31,7 @@ class Api:
     post: Post
     clock: Clock
     version: str
+    log: Log = output.log
     ask_timeout_s: float = 10
     settle_timeout_s: float = 1
 

@@ -70,6 +70,8 @@ def _read(stream: BinaryIO, length: int | None) -> bytes:
             part = stream.read(want)
         except TimeoutError as error:
             raise Refused(failed(408, "cannot read the body: it came too slowly")) from error
+        except OSError as error:
+            raise Refused(failed(503, f"cannot read the body: {error.strerror or error}")) from error
         if not part:
             break
         parts += part

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import falcon
 
-from balena_supervisor.clock import Clock
 from balena_supervisor.http.answer import HTML, NOT_FOUND, Answer, Refused, tag_of
+from balena_supervisor.http.api import Api
 from balena_supervisor.http.auth import identify, key_of
 from balena_supervisor.http.body import read_body
 from balena_supervisor.http.snapshots import Snapshots
-
-API_LEVEL = 21
-logging.addLevelName(API_LEVEL, "API")
-LOG = logging.getLogger("balena_supervisor.api")
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _KEYLESS = frozenset({"/ping", "/v1/healthy"})
@@ -25,16 +20,18 @@ _BODY_UNREAD = frozenset({"/ping", "/v1/healthy", "/v1/blink", "/v1/regenerate-a
 class RequestLog:
     """One line for each finished request, without its query, which may hold a key."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, api: Api) -> None:
+        self._clock = api.clock
+        self._log = api.log
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         req.context.began_at = self._clock.monotonic()
-        req.context.said = f"{req.method} {_printable(req.path)}"
+        req.context.said = (req.method, _printable(req.path))
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool) -> None:
         took_ms = (self._clock.monotonic() - req.context.began_at) * 1000
-        LOG.log(API_LEVEL, "%s %s - %.3f ms", req.context.said, resp.status_code, took_ms)
+        method, path = req.context.said
+        self._log("api", method, f"{path} {resp.status_code} - {took_ms:.3f} ms")
 
 
 class HttpDetails:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import falcon
 
 from balena_supervisor.errors import SupervisorError
@@ -12,7 +10,6 @@ from balena_supervisor.http.api import Api
 from balena_supervisor.http.snapshots import Picture
 from balena_supervisor.runtime.views import GetHealth, HealthView
 
-LOG = logging.getLogger("balena_supervisor.health")
 OK = text("OK")
 HEALTHY = bare_status(200)
 UNHEALTHY = text("Unhealthy", 500)
@@ -45,7 +42,7 @@ class Healthy:
         except SupervisorError as error:
             problems.append(f"root: {error.message}")
         if problems:
-            LOG.error("unhealthy: %s", "; ".join(problems))
+            self._api.log("error", "health", "the device is unhealthy", reason="; ".join(problems))
         (UNHEALTHY if problems else HEALTHY).send(resp)
 
 

@@ -16,6 +16,7 @@ from balena_supervisor.messages import ConfigChanged, DeviceStateChanged, KeysCh
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.state import ContainerSummary, DeviceState, ImageSummary
 from balena_supervisor.model.target import TargetState
+from balena_supervisor.runtime import output
 from balena_supervisor.runtime.message import Request
 from tests.fakes.ports import FakeClock, FakePost
 
@@ -59,15 +60,20 @@ class Device:
         self.clock = FakeClock()
         self.post = AnsweringPost()
         self.snapshots = Snapshots(self.clock)
+        self.lines: list[str] = []
         api = Api(
             snapshots=self.snapshots,
             post=self.post,
             clock=self.clock,
             version="1.2.3",
+            log=self._log,
             ask_timeout_s=0.01,
             settle_timeout_s=0.001,
         )
         self.client = testing.TestClient(create_app(api))
+
+    def _log(self, level: output.Level, subject: str, fact: str, **fields: Any) -> None:
+        self.lines.append(output.line(level, subject, fact, **fields))
 
     def configure(self, **values: Any) -> None:
         self.snapshots.keep(ConfigChanged(configuration=Configuration(**values)))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import logging
 
 import pytest
 
 from balena_supervisor.model.state import DeviceState
-from tests.http.support import GLOBAL_KEY, Device
+from balena_supervisor.runtime.views import ListActors
+from tests.http.support import GLOBAL_KEY, Device, remote
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json; charset=utf-8"
@@ -146,27 +146,30 @@ def test_a_state_that_is_not_there_yet_is_503(device: Device) -> None:
         assert (answer.status_code, answer.json["status"]) == (503, "failed")
 
 
-def test_the_request_log_has_one_line_without_the_query(device: Device, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "balena_supervisor.api"):
-        device.client.simulate_get("/v2/Version", params={"apikey": "sesame"})
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines == ["GET /v2/Version 200 - 0.000 ms"]
-    assert caplog.records[0].levelname == "API"
+def test_the_request_log_has_one_line_without_the_query(device: Device) -> None:
+    device.client.simulate_get("/v2/Version", params={"apikey": "sesame"})
+    assert device.lines == ["[api]     GET /v2/Version 200 - 0.000 ms"]
 
 
-def test_a_head_request_is_logged_as_one(device: Device, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "balena_supervisor.api"):
-        device.client.simulate_head("/ping")
-    assert caplog.records[0].getMessage().startswith("HEAD /ping 200")
+def test_a_head_request_is_logged_as_one(device: Device) -> None:
+    device.client.simulate_head("/ping")
+    assert device.lines[0].startswith("[api]     HEAD /ping 200")
 
 
-def test_an_unexpected_error_is_answered_and_logged_without_its_text(
-    device: Device, caplog: pytest.LogCaptureFixture
-) -> None:
-    from balena_supervisor.runtime.views import ListActors
+def test_a_path_cannot_forge_a_log_line(device: Device) -> None:
+    device.client.simulate_get("/x%0A[error] forged")
+    assert "\n" not in device.lines[0]
 
+
+def test_an_unexpected_error_is_answered_without_its_text_and_logged_with_it(device: Device) -> None:
     device.post.answers[ListActors] = RuntimeError("something internal")
     answer = device.client.simulate_get("/debug/actors")
     assert (answer.status_code, answer.json["status"]) == (503, "failed")
     assert "something internal" not in answer.text
-    assert "something internal" in caplog.text
+    assert "something internal" in device.lines[0]
+
+
+def test_an_expected_failure_is_logged_with_its_reason(device: Device) -> None:
+    device.post.answers[ListActors] = remote("mailbox-full", "cannot deliver: the mailbox is full")
+    assert device.client.simulate_get("/debug/actors").status_code == 503
+    assert "the mailbox is full" in device.lines[0]
