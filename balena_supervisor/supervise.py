@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from balena_supervisor.actors.root import RootSupervisor, start_list
+from balena_supervisor.actors.root import RootSupervisor
+from balena_supervisor.actors.start_list import start_list
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.runtime.nursery import run_nursery
 from balena_supervisor.runtime.supervision import Limits

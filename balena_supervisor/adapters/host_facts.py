@@ -1,0 +1,17 @@
+"""What composing services needs to know of the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from balena_supervisor.model.device import HostFacts
+
+
+def read_host_facts(root: Path, *, docker_socket: str, instance: str) -> HostFacts:
+    """Look below the host's root folder; a feature whose folder the host lacks is left out of services."""
+    return HostFacts(
+        has_kernel_modules=(root / "lib/modules").is_dir(),
+        has_firmware=(root / "lib/firmware").is_dir(),
+        docker_socket=docker_socket,
+        instance=instance,
+    )
