@@ -14,7 +14,7 @@ from typing import NamedTuple
 import docker
 from docker.errors import DockerException
 
-from tools.dev_parts.paths import CHECKOUT, DEV, ROOT, run_folder
+from tools.dev_parts.paths import CHECKOUT, DEV, ROOT, run_folder, tidy_run_folder
 from tools.dev_parts.programs import Program, ProgramFailed, shared
 from tools.dev_parts.terminal import root_prefix, say, which
 
@@ -79,6 +79,7 @@ def simulated_engine() -> Iterator[Engine]:
     finally:
         program.stop()
         shutil.rmtree(folder, ignore_errors=True)
+        tidy_run_folder()
 
 
 @contextmanager
@@ -97,6 +98,8 @@ def _owned(program: Program, bridge: "_Bridge", socket: Path) -> Iterator[None]:
     finally:
         if not program.running():
             bridge.remove()
+            shutil.rmtree(socket.parent, ignore_errors=True)
+            tidy_run_folder()
 
 
 def _can_start() -> list[str]:

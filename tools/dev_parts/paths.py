@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -10,10 +11,20 @@ DEV = Path(os.environ.get("DEV_FOLDER") or ROOT / ".dev").absolute()
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 
+
+def checkout_id(folder: Path) -> str:
+    """A short name for the folder ``.dev`` of one checkout."""
+    return hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+
+
+def instance_label(folder: Path) -> str:
+    """The instance label of all that ``tools/dev run`` with this folder makes on the engine."""
+    return f"dev-{checkout_id(folder)}"
+
+
 #: tells checkouts on one machine apart
-CHECKOUT = hashlib.sha256(str(DEV).encode()).hexdigest()[:8]
-#: label of all that ``tools/dev run`` makes on the engine
-INSTANCE = f"dev-{CHECKOUT}"
+CHECKOUT = checkout_id(DEV)
+INSTANCE = instance_label(DEV)
 
 
 def run_folder(name: str = "") -> Path:
@@ -29,3 +40,9 @@ def run_folder(name: str = "") -> Path:
     folder = folder / name
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def tidy_run_folder() -> None:
+    """Remove the folder when nothing is in it; another command of this checkout may still use it."""
+    with suppress(OSError):
+        run_folder().rmdir()

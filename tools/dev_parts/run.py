@@ -11,7 +11,7 @@ import docker
 
 from tools.dev_parts import labelled, samples
 from tools.dev_parts.engine import Engine, EngineMissing, real_engine, simulated_engine
-from tools.dev_parts.paths import DEV, INSTANCE, run_folder
+from tools.dev_parts.paths import DEV, INSTANCE, run_folder, tidy_run_folder
 from tools.dev_parts.programs import Program, ProgramFailed
 from tools.dev_parts.registry import RegistryMissing, dev_registry, free_port
 from tools.dev_parts.samples import Images, SamplesFailed
@@ -75,6 +75,7 @@ def _supervise(stack: ExitStack, engine: Engine, images: Images, *, once: bool, 
         shutil.rmtree(_PLACE, ignore_errors=True)
     port, web_port = free_port(_API_PORT), free_port(_WEB_PORT)
     supervisor = Supervisor(_PLACE, run_dir, engine_url=engine.url, instance=INSTANCE, port=port)
+    stack.callback(tidy_run_folder)
     stack.callback(shutil.rmtree, run_dir, ignore_errors=True)
     stack.callback(supervisor.stop)
     stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave a mess

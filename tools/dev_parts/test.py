@@ -35,14 +35,16 @@ def test(arguments: list[str], *, simulated: bool) -> int:
             left_out["engine"] = f"that need a real engine and registry: {str(error).splitlines()[0]}"
         if os.geteuid() != 0:
             left_out["root"] = "that need root"
-        code = _pytest(_complete(arguments, list(left_out)), environment)
+        workers = max(2, min(4, os.cpu_count() or 2))
+        code = _pytest(pytest_arguments(arguments, list(left_out), workers), environment)
         for why in left_out.values():
             say(f"not run: the tests {why}")
         return code
 
 
-def _complete(arguments: list[str], left_out: list[str]) -> list[str]:
-    """The arguments of pytest with our marks and the number of workers added."""
+def pytest_arguments(arguments: list[str], left_out: list[str], workers: int) -> list[str]:
+    """The given arguments, the number of workers unless few tests are asked for, and ``-m`` without what is left
+    out."""
     marks = [f"not {mark}" for mark in left_out]
     rest = list(arguments)
     if marks and "-m" in rest[:-1]:
@@ -50,8 +52,8 @@ def _complete(arguments: list[str], left_out: list[str]) -> list[str]:
         marks.insert(0, f"({rest[place + 1]})")
         del rest[place : place + 2]
     few = any(argument.startswith(_CHOOSING) or (ROOT / argument.split("::")[0]).exists() for argument in arguments)
-    workers = [] if few else ["-n", str(max(2, min(4, os.cpu_count() or 2)))]
-    return [*workers, *(["-m", " and ".join(marks)] if marks else []), *rest]
+    parallel = [] if few else ["-n", str(workers)]
+    return [*parallel, *(["-m", " and ".join(marks)] if marks else []), *rest]
 
 
 def _pytest(arguments: list[str], environment: dict[str, str]) -> int:

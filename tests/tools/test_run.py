@@ -1,0 +1,63 @@
+"""``tools/dev run`` as a developer sees it. Each run has a folder, and so an instance, of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from tools.dev_parts.labelled import LABEL
+from tools.dev_parts.paths import instance_label
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def dev_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="dev"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(dev_folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "tools/dev", "run", "--once", "--timeout", "60", *arguments],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+        env={**os.environ, "DEV_FOLDER": str(dev_folder)},
+    )
+
+
+def test_the_sample_runs_on_the_simulated_engine(dev_folder: Path) -> None:
+    done = run(dev_folder, "--simulated")
+
+    assert done.returncode == 0, done.stdout
+    assert "using the simulated engine" in done.stdout
+    assert "all services run. API: http://127.0.0.1:" in done.stdout
+
+
+@pytest.mark.engine
+def test_the_sample_is_pulled_and_runs_and_nothing_of_it_stays(dev_folder: Path) -> None:
+    done = run(dev_folder)
+
+    assert done.returncode == 0, done.stdout
+    for service in ("store", "web", "visitor"):
+        assert f"image {service}: Downloaded" in done.stdout
+        assert f"service {service}: Running" in done.stdout
+    client = docker.APIClient(base_url=os.environ["DOCKER_HOST"])
+    try:
+        labelled_so = {"label": f"{LABEL}={instance_label(dev_folder)}"}
+        assert client.containers(all=True, filters=labelled_so) == []
+        assert client.networks(filters=labelled_so) == []
+        assert not client.volumes(filters=labelled_so)["Volumes"]
+    finally:
+        client.close()
