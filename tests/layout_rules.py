@@ -20,15 +20,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "runtime": ("runtime", "errors", "clock"),
     "messages": ("messages", "model", "errors", "runtime.message"),
     "state": ("state", "messages", "model", "errors", "runtime.message", "clock.iso"),
-    "migrations": ("migrations", "db", "errors"),
-    "db": ("db", "migrations", *_COMMON),
+    # rows become types with the pure functions of ``state``, which itself knows no rows
+    "migrations": ("migrations", "db", "state", "model", "errors", "clock"),
+    "db": ("db", "migrations", "state", *_COMMON),
     "adapters": ("adapters", *_COMMON),
     "actors": ("actors", "state", "adapters", "db", "settings", *_COMMON),
-    "actors.root": ("actors", "adapters", "db", "http", "migrations", "runtime", "settings", *_COMMON),
-    "actors.http_process": ("actors", "http", "runtime", *_COMMON),  # puts the local API's process together
+    # these three put actors, runtime and the application of ``http`` together
+    "actors.root": ("actors", "runtime", "settings", *_COMMON),
+    "actors.start_list": ("actors", "adapters", "runtime.table", "settings", *_COMMON),
+    "actors.http_process": ("actors", "http", "runtime", *_COMMON),
     "http": ("http", "state", "settings", *_COMMON),
-    "cli": ("cli", "state", "settings", *_COMMON),
-    "supervise": ("",),  # puts the parts together for ``run``
+    "cli": ("cli", "plan_command", "state", "settings", *_COMMON),
+    "plan_command": ("actors.engine_listing", "adapters", "db", "state", "settings", *_COMMON),
+    "supervise": ("",),  # puts everything together for ``run``
     "__main__": ("",),
 }
 
