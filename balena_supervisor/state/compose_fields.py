@@ -10,10 +10,10 @@ from balena_supervisor.state.compose_notes import (
     Notes,
     boolean_of,
     entries,
+    integer_of,
     mapping,
     pairs,
     text,
-    text_of,
     texts,
 )
 from balena_supervisor.state.compose_ports import ports
@@ -40,7 +40,7 @@ def _privileged(path: str, value: Any, notes: Notes) -> bool:
 
 
 def _integer(path: str, value: Any, notes: Notes) -> int:
-    number = coerce.to_int(value)
+    number = integer_of(value)
     if number is None:
         notes.drop(path, "it is not a whole number", value)
     return number or 0
@@ -140,9 +140,9 @@ def _ulimits(path: str, value: Any, notes: Notes) -> dict[str, tuple[int, int]]:
         if limit is None:
             continue
         both = (limit.get("soft"), limit.get("hard")) if isinstance(limit, dict) else (limit, limit)
-        soft, hard = (coerce.to_int(each) for each in both)
+        soft, hard = (integer_of(each) for each in both)
         if soft is None or hard is None:
-            notes.reject(f"{path}.{name}", "a whole number, or soft and hard", limit)
+            notes.drop(f"{path}.{name}", "it is neither a whole number nor soft and hard", limit)
         else:
             found[name] = (soft, hard)
     return found
@@ -244,7 +244,7 @@ def depends_on(value: Any, notes: Notes) -> tuple[str, ...]:
 def clean_path(path: str) -> str:
     """A working directory in the form in which the engine keeps it: no trailing ``/``, ``.`` or ``..`` parts."""
     if not path.startswith("/"):
-        return path
+        return path.removesuffix("/")
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -252,8 +252,3 @@ def clean_path(path: str) -> str:
         elif part not in {"", "."}:
             parts.append(part)
     return "/" + "/".join(parts)
-
-
-def as_text(value: Any) -> str:
-    """A value that the engine gave, as text; null is empty."""
-    return "" if value is None else text_of(value) or ""

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from balena_supervisor.model.service import Healthcheck
-from balena_supervisor.state import coerce
-from balena_supervisor.state.compose_notes import Notes, boolean_of, mapping, texts
+from balena_supervisor.state.compose_notes import Notes, boolean_of, integer_of, mapping, texts
 from balena_supervisor.state.compose_sizes import duration_ms
 
 _NONE = ("NONE",)
@@ -97,7 +96,7 @@ def _nanoseconds(path: str, value: Any, notes: Notes) -> int:
 def _retries(path: str, value: Any, notes: Notes) -> int:
     if value is None:
         return 0
-    count = coerce.to_int(value)
+    count = integer_of(value)
     if count is None or count < 0:
         notes.drop(path, "it is not a count", value)
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from balena_supervisor.errors import InvalidComposition
+from balena_supervisor.state import coerce
 from balena_supervisor.state.violations import shown
 
 
@@ -70,6 +71,12 @@ def text_of(value: Any) -> str | None:
 def boolean_of(value: Any) -> bool:
     """The boolean of a value as JavaScript has it: every text but the empty one is true, ``"false"`` included."""
     return value not in (None, False, 0, "")
+
+
+def integer_of(value: Any) -> int | None:
+    """A whole number, or a text of one, that fits into the 64 bits of the engine. None for anything else."""
+    number = coerce.to_int(value)
+    return number if number is not None and -(2**63) <= number < 2**63 else None
 
 
 def text(path: str, value: Any, notes: Notes) -> str:

@@ -63,7 +63,7 @@ def nano_cpus(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
     try:
-        number = float(value)
-        return math.floor(number * 10**9 + 0.5)
+        number = math.floor(float(value) * 10**9 + 0.5)
     except (TypeError, ValueError, OverflowError):
         return None
+    return number if abs(number) <= _LARGEST else None

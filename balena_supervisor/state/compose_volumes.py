@@ -84,6 +84,8 @@ def read_mount(body: dict[str, Any]) -> Mount:
 def _short(path: str, entry: str, app_id: int, notes: Notes) -> str | None:
     # More than source, target and mode means nothing to the engine.
     parts = [part.strip() for part in entry.split(":")[:3]]
+    if len(parts) == 3 and not parts[2]:
+        del parts[2]
     if not all(parts[:2]):
         notes.drop(path, "source or target is empty", entry)
     elif len(parts) == 1:
@@ -97,7 +99,7 @@ def _short(path: str, entry: str, app_id: int, notes: Notes) -> str | None:
 
 def _long(path: str, entry: dict[str, Any], app_id: int, notes: Notes) -> Mount | None:
     source, options = entry.get("source"), _options(entry)
-    read_only = entry.get("read_only", entry.get("readOnly"))
+    read_only = entry.get("readOnly") if entry.get("read_only") is None else entry["read_only"]
     refusal = _refusal(entry.get("type"), entry.get("target"), source)
     if options is None or not isinstance(read_only, bool | None):
         refusal = refusal or "an option has the wrong type"
@@ -117,7 +119,7 @@ def _long(path: str, entry: dict[str, Any], app_id: int, notes: Notes) -> Mount 
 
 def _refusal(kind: Any, target: Any, source: Any) -> str:
     """Why a long entry is left out; ``""`` when it is not."""
-    if not (isinstance(kind, str) and isinstance(target, str) and isinstance(source or "", str)):
+    if not (isinstance(kind, str) and isinstance(target, str) and target and isinstance(source or "", str)):
         return "it needs type and target"
     is_path = bool(source) and source.startswith("/")
     if kind == "bind" and is_path:

@@ -133,9 +133,10 @@ class RoundTrip:
 
     def set_up(self) -> None:
         self._volumes_before = self._volume_names()
+        label = f"LABEL {INSTANCE}={self.instance}\n"
         for name, dockerfile in (("plain", PLAIN), ("rich", RICH)):
             tag = f"{self.instance}-{name}"
-            for _ in self.engine.build(fileobj=_context(dockerfile), custom_context=True, tag=tag, rm=True):
+            for _ in self.engine.build(fileobj=_context(dockerfile + label), custom_context=True, tag=tag, rm=True):
                 pass
             inspect = self.engine.inspect_image(tag)  # type: ignore[no-untyped-call]  # a gap in the stubs
             self.images[name] = image_details_from_inspect(inspect)
