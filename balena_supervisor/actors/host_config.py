@@ -25,6 +25,11 @@ from balena_supervisor.state.configuration import Sources, build_configuration
 LAST_CONFIG_JSON = "lastConfigJson"
 
 
+def random_uuid() -> str:
+    """32 hex digits."""
+    return uuid4().hex
+
+
 @dataclass(frozen=True, kw_only=True)
 class HostConfigPorts(Ports):
     """Where things are; ``new_uuid`` makes the uuid of a device that has none."""
@@ -34,7 +39,7 @@ class HostConfigPorts(Ports):
     device_type_path: Path
     os_release_path: Path
     host_name_path: Path
-    new_uuid: Callable[[], str] = lambda: uuid4().hex
+    new_uuid: Callable[[], str] = random_uuid
 
 
 class HostConfig(Actor):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from balena_supervisor.db.connection import open_database, writing
+from balena_supervisor.db.connection import BUSY_TIMEOUT_S, open_database, writing
 from balena_supervisor.db.key_store import KeyStore
 from balena_supervisor.db.target_store import TargetStore
 from balena_supervisor.errors import DatabaseRefused, InvalidTarget, NotInLocalMode, NotReady
@@ -32,7 +33,10 @@ RETRY_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class TargetPorts(Ports):
+    """``busy_timeout_s`` is how long a write waits for another process that writes."""
+
     database_path: Path
+    busy_timeout_s: float = BUSY_TIMEOUT_S
 
 
 class Targets(Actor):
@@ -44,7 +48,7 @@ class Targets(Actor):
 
     def __init__(self, ports: TargetPorts) -> None:
         super().__init__(ports)
-        self._database_path = ports.database_path
+        self._open_database = partial(open_database, ports.database_path, busy_timeout_s=ports.busy_timeout_s)
         self._configuration: Configuration | None = None
         #: the source whose target was published last
         self._source: str | None = None
@@ -52,7 +56,7 @@ class Targets(Actor):
         self._keys: KeysChanged | None = None
 
     def on_start(self) -> None:
-        self._database = open_database(self._database_path)
+        self._database = self._open_database()
         self._target_store = TargetStore(self._database)
         self._key_store = KeyStore(self._database)
         self._publish_keys()
@@ -98,9 +102,8 @@ class Targets(Actor):
     def _load(self, source: str) -> None:
         """Publish the stored target of a source. Apps are never left out of it: then they would be removed."""
         try:
-            with writing(self._database):
-                target = self._target_store.load(source)
-                self._make_keys(target.apps)
+            target = self._target_store.load(source)
+            self._make_keys(target.apps)
         except DatabaseRefused as error:
             log("error", "target", "cannot be loaded", reason=error.message, retry_in_s=RETRY_S)
             self.after(RETRY_S, self._load_again)

@@ -52,23 +52,33 @@ class KeyStore:
         return self._key(app_id, service_name, [{"type": "app", "appId": app_id}])
 
     def _key(self, app_id: int, service_name: str | None, scopes: list[dict[str, Any]]) -> str:
+        # a key that is there is found without the write lock, so that a full disk does not stop a start
+        found = self._find(app_id, service_name)
+        if found is not None and _is_good(found, scopes):
+            return found.key
         with writing(self._database):
-            place = (app_id, service_name)
-            found = next((row for row in self.all() if (row.app_id, row.service_name) == place), None)
-            if found is not None and found.key and _scope_set(found.scopes) == _scope_set(scopes):
-                return found.key
-            values = {"key": self._new_key(), "scopes": json.dumps(scopes, separators=(",", ":"))}
-            if found is None:
-                ApiSecret.insert(app_id=app_id, service_name=service_name, **values).execute(self._database)
+            key = self._new_key()
+            text = json.dumps(scopes, separators=(",", ":"))
+            if self._find(app_id, service_name) is None:
+                new = ApiSecret.insert(app_id=app_id, service_name=service_name, key=key, scopes=text)
+                new.execute(self._database)
             else:
-                of_service = (
-                    ApiSecret.service_name.is_null()
-                    if service_name is None
-                    else (ApiSecret.service_name == service_name)
-                )
-                changed = ApiSecret.update(values).where(ApiSecret.app_id == app_id, of_service)
+                changed = ApiSecret.update(key=key, scopes=text).where(_at(app_id, service_name))
                 changed.execute(self._database)
-            return values["key"]
+            return key
+
+    def _find(self, app_id: int, service_name: str | None) -> StoredKey | None:
+        place = (app_id, service_name)
+        return next((row for row in self.all() if (row.app_id, row.service_name) == place), None)
+
+
+def _at(app_id: int, service_name: str | None) -> Any:
+    of_service = ApiSecret.service_name.is_null() if service_name is None else ApiSecret.service_name == service_name
+    return (ApiSecret.app_id == app_id) & of_service
+
+
+def _is_good(row: StoredKey, scopes: list[dict[str, Any]]) -> bool:
+    return bool(row.key) and _scope_set(row.scopes) == _scope_set(scopes)
 
 
 def _stored_key(row: dict[str, Any]) -> StoredKey:
