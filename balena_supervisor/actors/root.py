@@ -34,7 +34,7 @@ from balena_supervisor.runtime.views_of_actors import actors_view
 # --- the actor -----------------------------------------------------------------------------------------------------
 
 #: how long stopping may take until what is left is killed, in seconds
-_STOP_S = 3.0
+_STOP_S = 2.5
 _STACK_S = 5.0
 
 

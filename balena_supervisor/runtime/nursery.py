@@ -34,7 +34,7 @@ from balena_supervisor.runtime.table import ChildContext, RuntimeConfig, bind_li
 EXIT_TERMINATED = 143
 EXIT_FAILED = 1
 #: after so long everything is killed, in seconds; all must be gone after five
-_STOP_S = 4.0
+_STOP_S = 3.5
 #: after killing, how long to wait for the kernel
 _KILL_S = 0.5
 

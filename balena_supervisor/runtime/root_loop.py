@@ -60,7 +60,7 @@ class RootLoop:
         self._processes: dict[str, tuple[int, int]] = {}
         self._links: dict[str, ActorLink] = {}
         self._stacks: dict[int, Future[str]] = {}
-        self._reported: dict[str, int] = {}
+        self._reported: dict[str, tuple[int, int]] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector = selectors.DefaultSelector()
@@ -185,8 +185,8 @@ class RootLoop:
         self._handlers_checked_at = now
         for name, letter in self._office.handling():
             age = now - letter.taken_at
-            if age >= self._config.limits.longest_handler_s and self._reported.get(name) != letter.id:
-                self._reported[name] = letter.id
+            if age >= self._config.limits.longest_handler_s and self._reported.get(name) != (letter.id, letter.tries):
+                self._reported[name] = (letter.id, letter.tries)
                 if name != ROOT:
                     self._tell(facts.HandlerOverdue(name=name, message_type=letter.type, age_s=age))
 
@@ -213,6 +213,8 @@ class RootLoop:
     def _take(self, link: ActorLink, frame: wire.Frame | wire.MalformedFrame) -> None:
         if isinstance(frame, wire.MalformedFrame):
             self._office.malformed(link.name or f"process {link.pid}", str(frame))
+            if not link.name:
+                self._close(link)
         elif not link.name:
             self._greet(link, frame)
         elif self._office.received(link.name, frame):

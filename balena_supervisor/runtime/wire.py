@@ -170,6 +170,7 @@ class FrameReader:
     def __init__(self, frames: object) -> None:
         self._frames = frames
         self._fed = 0
+        self._cut = 0
         self._unpacker = msgpack.Unpacker(
             raw=False,
             max_buffer_size=MAX_FRAME_BYTES + CHUNK_BYTES,
@@ -197,12 +198,13 @@ class FrameReader:
                 return
             except (msgpack.UnpackException, ValueError) as error:
                 raise MalformedStream(f"not MessagePack within the limits: {error}") from error
+            self._cut = self._unpacker.tell()
             yield self._frame(thing)
 
     @property
     def inside_a_frame(self) -> bool:
         """Whether the last chunk ended within a frame."""
-        return bool(self._fed != self._unpacker.tell())
+        return self._fed != self._cut
 
     def _frame(self, thing: object) -> Frame | MalformedFrame:
         try:
