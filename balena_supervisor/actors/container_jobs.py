@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from balena_supervisor.actors.engine_listing import Unreadable, is_ours, read_container
+from balena_supervisor.actors.worker import act_and_look
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.errors import EngineError, NotFound, SupervisorError
 from balena_supervisor.messages import KillService, RemoveContainer, StartService, StopService, UpdateMetadata
@@ -54,63 +55,55 @@ class ContainerJobs:
         """
         service = step.service
         ids = {container.service_name: container.container_id for container in present}
-        container_id = ""
-        try:
-            container_id = self._equal(service, present, ids)
-            if not container_id:
-                report.doing("Installing", "")
-                container_id = self._created(step, ids, report)
-                self._connect(service, container_id)
+        container_id = self._equal(service, present, ids)
+        if not container_id:
+            report.doing("Installing", "")
+            container_id = self._installed(step, ids, report)
+
+        def start() -> None:
             if service.running:
                 report.doing("Starting", container_id)
                 self._start(service, container_id)
-        finally:
-            if container_id:
-                self._look(container_id, report)
+
+        act_and_look(start, lambda: self._look(container_id, report))
 
     def stop(self, step: StopService, report: ContainerReport) -> None:
         """Stop and keep. Waits for the end."""
         report.doing("Stopping", step.container.container_id)
-        try:
-            with suppress(NotFound):
-                self._stop(step.container)
-        finally:
-            self._look(step.container.container_id, report)
+        act_and_look(lambda: self._stop(step.container), lambda: self._look(step.container.container_id, report))
 
     def kill(self, step: KillService, report: ContainerReport) -> None:
         """Stop and remove. Waits for the end."""
         container_id = step.container.container_id
         report.doing("Stopping", container_id)
-        try:
-            with suppress(NotFound):
-                self._stop(step.container)
-            self._remove(container_id, report)
-        except SupervisorError:
-            self._look(container_id, report)
-            raise
+
+        def kill() -> None:
+            self._stop(step.container)
+            self._remove(container_id)
+
+        act_and_look(kill, lambda: self._look(container_id, report))
 
     def remove(self, step: RemoveContainer, report: ContainerReport) -> None:
         """Remove a dead container by its id."""
-        try:
-            self._remove(step.container.container_id, report)
-        except SupervisorError:
-            self._look(step.container.container_id, report)
-            raise
+        container_id = step.container.container_id
+        act_and_look(lambda: self._remove(container_id), lambda: self._look(container_id, report))
 
     def rename(self, step: UpdateMetadata, report: ContainerReport) -> None:
         """Rename. A container that the engine cannot find for this is removed by force, so that it is recreated."""
         container_id = step.container.container_id
         report.doing("Renaming", container_id)
-        try:
-            self._engine.rename_container(container_id, step.name)
-        except NotFound:
-            self._remove(container_id, report, force=True)
-            return
-        except EngineError as error:
-            # 400 also says that it has this name already, and nothing but its text tells that from other faults
-            if error.fields["status"] != 400 or not self._is_named(container_id, step.name):
-                raise
-        self._look(container_id, report)
+
+        def rename() -> None:
+            try:
+                self._engine.rename_container(container_id, step.name)
+            except NotFound:
+                self._remove(container_id, force=True)
+            except EngineError as error:
+                # 400 also says that it has this name already, and nothing but its text tells that from other faults
+                if error.fields["status"] != 400 or not self._is_named(container_id, step.name):
+                    raise
+
+        act_and_look(rename, lambda: self._look(container_id, report))
 
     # --- parts ------------------------------------------------------------------------------------------------
 
@@ -126,16 +119,28 @@ class ContainerJobs:
         same.sort(key=lambda container: container.name.removeprefix("/") != service.container_name)
         return same[0].container_id if same else ""
 
-    def _created(self, step: StartService, ids: dict[str, str], report: ContainerReport) -> str:
+    def _installed(self, step: StartService, ids: dict[str, str], report: ContainerReport) -> str:
+        """Create the container and connect its networks. One that cannot be connected is removed again: it would
+        differ from the target, and removing it later would count as an update that has to ask for a lock."""
         service = step.service
         body = create_body(service, device_name=step.device_name, instance=self._instance, container_ids=ids)
         try:
-            return self._engine.create_container(service.container_name, body)
+            container_id = self._engine.create_container(service.container_name, body)
         except EngineError as error:
             if error.fields["status"] != 409:
                 raise
             adopted = self._left_behind(service, ids, report, error)
-            return adopted or self._engine.create_container(service.container_name, body)
+            if adopted:
+                return adopted
+            container_id = self._engine.create_container(service.container_name, body)
+        try:
+            for network, endpoint in connect_endpoints(service).items():
+                self._engine.connect_network(network, container_id, endpoint)
+        except SupervisorError:
+            with suppress(SupervisorError):
+                self._remove(container_id)
+            raise
+        return container_id
 
     def _left_behind(
         self, service: Service, ids: dict[str, str], report: ContainerReport, conflict: EngineError
@@ -156,18 +161,8 @@ class ContainerJobs:
             return container_id
         if (inspect.get("State") or {}).get("Running"):
             raise conflict
-        self._remove(container_id, report)
+        self._remove(container_id)
         return ""
-
-    def _connect(self, service: Service, container_id: str) -> None:
-        """Connect the networks besides the main one, which is in the create body."""
-        for network, endpoint in connect_endpoints(service).items():
-            try:
-                self._engine.connect_network(network, container_id, endpoint)
-            except EngineError as error:
-                if error.fields["status"] != 403 or "already exists" not in error.fields["cause"]:
-                    # 403 and this text is all that engines up to 28 say of an endpoint that is there
-                    raise
 
     def _start(self, service: Service, container_id: str) -> None:
         try:
@@ -184,12 +179,12 @@ class ContainerJobs:
             ) from error
 
     def _stop(self, container: Container) -> None:
-        self._engine.stop_container(container.container_id, container.config.stop_grace_period_s)
+        with suppress(NotFound):
+            self._engine.stop_container(container.container_id, container.config.stop_grace_period_s)
 
-    def _remove(self, container_id: str, report: ContainerReport, *, force: bool = False) -> None:
+    def _remove(self, container_id: str, *, force: bool = False) -> None:
         with suppress(NotFound):
             self._engine.remove_container(container_id, force=force)
-        report.shown(report.tick(), container_id, None)
 
     def _is_named(self, container_id: str, name: str) -> bool:
         return str(self._engine.inspect_container(container_id).get("Name")).removeprefix("/") == name

@@ -25,6 +25,7 @@ from balena_supervisor.messages import (
 from balena_supervisor.model.service import Container, ContainerTask
 from balena_supervisor.model.state import Seq
 from balena_supervisor.runtime.actor import Pending, handles
+from balena_supervisor.state.labels import APP_ID, SERVICE_NAME, rewritten
 
 #: what changes a container; exec and attach, of which there are many, do not
 _EVENTS = [
@@ -124,7 +125,8 @@ class Containers(Worker[tuple[Container, ...]]):
         if event.action == "destroy":
             self._show(self.tick(), event.id, None)
         else:
-            self.stale(event.id)
+            labels = rewritten(event.attributes)
+            self.stale(event.id, subject=f"service:{labels.get(APP_ID)}:{labels.get(SERVICE_NAME)}")
 
     def reread(self, key: str) -> Callable[[], None]:
         def look() -> None:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.errors import NotFound, UnreadableObject
+from balena_supervisor.model.image import ImageDetails, ImageRow, ImageState
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container
+from balena_supervisor.model.target import TargetState
+from balena_supervisor.state.image_lookup import (
+    available_rows,
+    cleanup_candidates,
+    find_image,
+    image_from_listing,
+    names_of_interest,
+)
 from balena_supervisor.state.labels import INSTANCE, SUPERVISED, rewritten
 from balena_supervisor.state.names import SUPERVISOR_NETWORK
 from balena_supervisor.state.networks import supervisor_network_ready
-from balena_supervisor.state.read_back import container_from_inspect, network_from_inspect, volume_from_inspect
+from balena_supervisor.state.read_back import (
+    container_from_inspect,
+    image_details_from_inspect,
+    network_from_inspect,
+    volume_from_inspect,
+)
 
 #: told of an object that cannot be understood: which one, and why. It is left out
 Unreadable = Callable[[str, UnreadableObject], None]
@@ -83,3 +97,46 @@ def read_volumes(engine: Engine, instance: str, unreadable: Unreadable) -> tuple
         if volume is not None:
             found.append(volume)
     return tuple(found)
+
+
+def read_images(
+    engine: Engine,
+    rows: Sequence[ImageRow],
+    target: TargetState,
+    *,
+    own_image: str = "",
+    instance: str = "",
+    known: dict[str, ImageDetails] | None = None,
+) -> ImageState:
+    """What the engine has of the images of rows and target. No tasks.
+
+    ``known`` keeps what was inspected, by engine id, from one look to the next; an id never means anything else.
+    """
+    images = [image_from_listing(entry) for entry in engine.list_images()]
+    seen = {} if known is None else known
+    details: dict[str, ImageDetails] = {}
+    for name in names_of_interest(rows, target):
+        image = find_image(name, images, rows)
+        inspected = _image_details(engine, image.id, seen) if image is not None else None
+        if inspected is not None:
+            details[name] = inspected
+    for gone in seen.keys() - {image.id for image in images}:
+        seen.pop(gone, None)
+    return ImageState(
+        target_version=target.version,
+        rows=tuple(rows),
+        available=available_rows(rows, images),
+        details=details,
+        cleanup=cleanup_candidates(images, rows, own_image=own_image, instance=instance),
+    )
+
+
+def _image_details(engine: Engine, image_id: str, seen: dict[str, ImageDetails]) -> ImageDetails | None:
+    """None when the image has vanished since it was listed."""
+    details = seen.get(image_id)
+    if details is None:
+        try:
+            details = seen[image_id] = image_details_from_inspect(engine.inspect_image(image_id))
+        except NotFound:
+            return None
+    return details

@@ -5,38 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
+from balena_supervisor.actors.engine_listing import read_images
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.engine_pull import STALL_S, pull, registry_header
 from balena_supervisor.adapters.engine_stream import JsonStream
 from balena_supervisor.db.image_store import ImageStore
 from balena_supervisor.errors import EngineError, NotFound
 from balena_supervisor.model.device import Configuration
-from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow
+from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow, ImageState
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.state.image_lookup import (
     EngineImage,
     available_rows,
-    cleanup_candidates,
     find_image,
     has_tag,
     image_from_listing,
-    names_of_interest,
     names_to_remove,
 )
 from balena_supervisor.state.image_name import parse, tag_target
-from balena_supervisor.state.read_back import image_details_from_inspect
-
-
-class ImageLook(NamedTuple):
-    """One look at rows and engine, for the target of ``target_version``."""
-
-    target_version: int
-    rows: tuple[ImageRow, ...]
-    available: tuple[ImageRow, ...]
-    details: dict[str, ImageDetails]
-    cleanup: tuple[str, ...]
 
 
 class ImageJobs:
@@ -66,24 +53,11 @@ class ImageJobs:
 
     # --- looking ----------------------------------------------------------------------------------------------
 
-    def look(self, target: TargetState) -> ImageLook:
-        """Read rows and images. Rows first: one that is saved meanwhile then has its image in the list."""
+    def look(self, target: TargetState) -> ImageState:
+        """Read rows and images, without tasks. Rows first: one that is saved meanwhile then has its image listed."""
         rows = self._store.rows()
-        images = self._images()
-        details = {
-            name: known
-            for name in names_of_interest(rows, target)
-            if (image := find_image(name, images, rows)) is not None
-            and (known := self._inspected(image.id)) is not None
-        }
-        for gone in self._details.keys() - {image.id for image in images}:
-            self._details.pop(gone, None)
-        return ImageLook(
-            target_version=target.version,
-            rows=rows,
-            available=available_rows(rows, images),
-            details=details,
-            cleanup=cleanup_candidates(images, rows, own_image=self._own_image, instance=self._instance),
+        return read_images(
+            self._engine, rows, target, own_image=self._own_image, instance=self._instance, known=self._details
         )
 
     def repair(self) -> None:
@@ -169,14 +143,6 @@ class ImageJobs:
 
     def _images(self) -> list[EngineImage]:
         return [image_from_listing(entry) for entry in self._engine.list_images()]
-
-    def _inspected(self, image_id: str) -> ImageDetails | None:
-        if image_id not in self._details:
-            try:
-                self._details[image_id] = image_details_from_inspect(self._engine.inspect_image(image_id))
-            except NotFound:
-                return None
-        return self._details.get(image_id)
 
     def _tag(self, image: EngineImage, name: str) -> None:
         if not has_tag(image, name):

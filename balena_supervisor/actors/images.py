@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from balena_supervisor.actors.image_jobs import ImageJobs, ImageLook
-from balena_supervisor.actors.worker import Worker, WorkerPorts
+from msgspec import structs
+
+from balena_supervisor.actors.image_jobs import ImageJobs
+from balena_supervisor.actors.worker import Worker, WorkerPorts, act_and_look
 from balena_supervisor.adapters.engine_events import EngineEvent
 from balena_supervisor.adapters.engine_pull import STALL_S
 from balena_supervisor.db.connection import open_database
@@ -56,7 +58,7 @@ class ImagePorts(WorkerPorts):
     stall_s: float = STALL_S
 
 
-class Images(Worker[ImageLook]):
+class Images(Worker[ImageState]):
     """Carries out :class:`ImageStep` and publishes :class:`ImagesChanged`."""
 
     pool_size = 2
@@ -70,7 +72,7 @@ class Images(Worker[ImageLook]):
         self._image_ports = ports
         self._configuration = Configuration()
         self._target = TargetState()
-        self._seen = ImageLook(0, (), (), {}, ())
+        self._seen = ImageState()
         self._seen_tick = 0
         self._tasks: dict[str, ImageTask] = {}
         self._ignored_until: dict[str, float] = {}
@@ -149,9 +151,8 @@ class Images(Worker[ImageLook]):
             finally:
                 if ref is not None:
                     self.defer(lambda: self._forget_task(ref.name))
-                self._look()
 
-        return self.carry_out(step, work, pool)
+        return self.carry_out(step, lambda: act_and_look(work, self._look), pool)
 
     def _report(self, ref: ImageRef, status: str, percent: int | None) -> None:
         self.defer(lambda: self._show_task(ImageTask(ref=ref, status=status, progress=percent)))
@@ -171,13 +172,13 @@ class Images(Worker[ImageLook]):
 
     # --- picture ----------------------------------------------------------------------------------------------
 
-    def read(self) -> ImageLook:
+    def read(self) -> ImageState:
         if not self._repaired:
             self._jobs.repair()
             self._repaired = True
         return self._jobs.look(self._target)
 
-    def take(self, tick: int, seen: ImageLook) -> bool:
+    def take(self, tick: int, seen: ImageState) -> bool:
         self.fresh(IMAGES, tick)
         if tick < self._seen_tick:
             return False
@@ -197,13 +198,6 @@ class Images(Worker[ImageLook]):
 
     def snapshot(self, seq: Seq, busy: tuple[str, ...]) -> ImagesChanged:
         now = self.clock.monotonic()
-        seen = self._seen
-        images = ImageState(
-            target_version=seen.target_version,
-            rows=seen.rows,
-            available=seen.available,
-            details=seen.details,
-            tasks=tuple(self._tasks.values()),
-            cleanup=tuple(image for image in seen.cleanup if self._ignored_until.get(image, now) <= now),
-        )
+        cleanup = tuple(image for image in self._seen.cleanup if self._ignored_until.get(image, now) <= now)
+        images = structs.replace(self._seen, tasks=tuple(self._tasks.values()), cleanup=cleanup)
         return ImagesChanged(seq=seq, images=images, busy=busy, engine=self.engine_link)

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from balena_supervisor.actors.engine_listing import read_networks, read_volumes
 from balena_supervisor.actors.resource_jobs import ResourceJobs
-from balena_supervisor.actors.worker import Worker, WorkerPorts
+from balena_supervisor.actors.worker import Worker, WorkerPorts, act_and_look
 from balena_supervisor.adapters.engine_events import EngineEvent
 from balena_supervisor.errors import UnreadableObject
 from balena_supervisor.messages import (
@@ -79,13 +79,7 @@ class Resources(Worker[Seen]):
         return self._carry_out(step, lambda: self._jobs.remove_volume(step.volume), self._look_at_volumes)
 
     def _carry_out(self, step: ResourceStep, act: Callable[[], None], look: Callable[[], None]) -> Pending[None]:
-        def work() -> None:
-            try:
-                act()
-            finally:
-                look()
-
-        return self.carry_out(step, work)
+        return self.carry_out(step, lambda: act_and_look(act, look))
 
     # --- picture ----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
@@ -56,6 +57,17 @@ class _Work:
     future: Future[None]
 
 
+def act_and_look(act: Callable[[], None], look: Callable[[], None]) -> None:
+    """Act, then look at what has become of it, whether it worked or not. If both fail, the act's error counts."""
+    try:
+        act()
+    except Exception:
+        with suppress(SupervisorError):
+            look()
+        raise
+    look()
+
+
 class Worker(Actor, Generic[T]):
     """Base of the workers; ``T`` is what one look at everything gives."""
 
@@ -76,6 +88,7 @@ class Worker(Actor, Generic[T]):
         self._lanes: dict[str, deque[_Work]] = {}
         self._ended: list[tuple[_Work, BaseException | None]] = []
         self._stale: dict[str, int] = {}
+        self._held: dict[str, str] = {}
         self._rereading: set[str] = set()
         self._timed: set[str] = set()
         self._complaints: set[str] = set()
@@ -174,6 +187,10 @@ class Worker(Actor, Generic[T]):
             else:
                 self.post.tell("planner", StepFailed(step=work.step.step, seen=seen, error=record_of(error)))
             work.future.set_result(None)
+        for key in [key for key, subject in self._held.items() if subject not in self._lanes]:
+            del self._held[key]
+            if key in self._stale and key not in self._timed:
+                self._reread_after(COALESCE_S, key)
 
     # --- publishing -------------------------------------------------------------------------------------------
 
@@ -212,11 +229,16 @@ class Worker(Actor, Generic[T]):
         """The number of a look that begins now. From any thread."""
         return next(self._ticks)
 
-    def stale(self, key: str, *, urgent: bool = False) -> None:
-        """Something happened to ``key``: look again soon, unless a look that begins from now on comes first."""
+    def stale(self, key: str, *, urgent: bool = False, subject: str = "") -> None:
+        """Something happened to ``key``: look again soon, unless a look that begins from now on comes first.
+
+        ``urgent`` looks at once. While a step on ``subject`` is under way, its end is waited for: it looks by itself.
+        """
         self._stale[key] = self.tick()
         if urgent:
             self._reread(key)
+        elif subject in self._lanes:
+            self._held[key] = subject
         elif key not in self._timed:
             self._reread_after(COALESCE_S, key)
 
@@ -252,8 +274,8 @@ class Worker(Actor, Generic[T]):
         if error is None:
             self._reread(key)
             return
-        self.complain_once(f"look:{key}", record_of(error).message)
         if self.engine_link.up:  # else everything is read when it is back
+            self.complain_once(f"look:{key}", record_of(error).message)
             self._stale.setdefault(key, self.tick())
             self._reread_after(RETRY_S, key)
 

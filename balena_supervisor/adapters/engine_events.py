@@ -12,7 +12,7 @@ import msgspec
 
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.engine_stream import JsonStream, StreamQuiet
-from balena_supervisor.errors import SupervisorError
+from balena_supervisor.errors import EngineUnavailable, SupervisorError
 
 T = TypeVar("T")
 
@@ -70,12 +70,17 @@ class EngineWatch(Generic[T]):
             try:
                 self._follow()
             except StreamQuiet:
-                continue
+                self._missed = not self._since
             except SupervisorError as error:
-                self._missed = True
-                if not self._stopped.is_set():
-                    self._listener.on_down(error)
-                    self._stopped.wait(self._retry_s)
+                self._failed(error)
+            except Exception as error:  # noqa: BLE001  # an answer that nobody expected must not end the watching
+                self._failed(EngineUnavailable(f"cannot follow the engine: {type(error).__name__}: {error}"))
+
+    def _failed(self, error: SupervisorError) -> None:
+        self._missed = True
+        if not self._stopped.is_set():
+            self._listener.on_down(error)
+            self._stopped.wait(self._retry_s)
 
     def _follow(self) -> None:
         if not self._missed:

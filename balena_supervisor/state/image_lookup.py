@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
+from balena_supervisor.errors import InvalidValue
 from balena_supervisor.model.image import ImageRow
 from balena_supervisor.model.target import TargetState
-from balena_supervisor.state.image_name import name_with_tag, normalise, parse, same_image
+from balena_supervisor.state.image_name import ImageName, name_with_tag, normalise, parse, same_image
 from balena_supervisor.state.labels import INSTANCE
 
 _NO_TAG = "<none>:<none>"
@@ -40,7 +41,7 @@ def names_of_interest(rows: Iterable[ImageRow], target: TargetState) -> tuple[st
     """The normalised image names of the rows and of the target, each once."""
     names = [row.ref.name for row in rows]
     names += [service.image for app in target.apps for service in app.services]
-    return tuple(dict.fromkeys(normalise(name) for name in names if name))
+    return tuple(dict.fromkeys(normalise(name) for name in names if _parsed(name) is not None))
 
 
 def find_image(name: str, images: Sequence[EngineImage], rows: Iterable[ImageRow] = ()) -> EngineImage | None:
@@ -51,10 +52,12 @@ def find_image(name: str, images: Sequence[EngineImage], rows: Iterable[ImageRow
     repository: then the tag has moved on to another release.
     """
     by_id = next((image for image in images if image.id == name), None)
-    digest = parse(name).digest
-    if not digest:
-        return by_id or _by_tag(name, images) or _by_row(name, images, rows)
-    return by_id or _by_digest(digest, images) or _by_row(name, images, rows) or _by_undecided_tag(name, images)
+    wanted = _parsed(name)
+    if by_id is not None or wanted is None:
+        return by_id
+    if not wanted.digest:
+        return _by_tag(name, images) or _by_row(name, images, rows)
+    return _by_digest(wanted.digest, images) or _by_row(name, images, rows) or _by_undecided_tag(name, images)
 
 
 def available_rows(rows: Iterable[ImageRow], images: Sequence[EngineImage]) -> tuple[ImageRow, ...]:
@@ -106,6 +109,14 @@ def cleanup_candidates(
         and (not instance or image.labels.get(INSTANCE) == instance)
         and (not (image.tags or image.digests) or any(_repo(tag) in own_repos for tag in image.tags))
     )
+
+
+def _parsed(name: str) -> ImageName | None:
+    """A name taken apart; None for one that is none, as an old row may have it."""
+    try:
+        return parse(name)
+    except InvalidValue:
+        return None
 
 
 def _by_digest(digest: str, images: Sequence[EngineImage]) -> EngineImage | None:

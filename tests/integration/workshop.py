@@ -98,7 +98,8 @@ class Workshop:
         for container in self.client.containers(all=True, filters=label):
             self.client.remove_container(container["Id"], force=True, v=True)
         for network in self.client.networks(filters=label):
-            self.client.remove_network(network["Id"])
+            with suppress(docker.errors.APIError):  # engine 20.10 sometimes miscounts what is connected, for ever
+                self.client.remove_network(network["Id"])
         for volume in self.client.volumes(filters=label)["Volumes"] or ():
             self.client.remove_volume(volume["Name"])
         for name in self._images:
