@@ -62,6 +62,7 @@ def _provide(stack: ExitStack, *, simulated: bool) -> tuple[Engine, Images]:
     images = samples.provide(client, registry)
     if not labelled.containers(client, INSTANCE):
         samples.forget(client, images)
+    stack.callback(samples.forget, client, images)
     return engine, images
 
 

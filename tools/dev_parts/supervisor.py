@@ -34,11 +34,13 @@ class Api:
         )
         return self._send(request, timeout_s)
 
-    def pings(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it answers more than ``/ping``: until the configuration is read, all else is 503."""
         try:
-            return bool(self.get("/ping", timeout_s=1) == "OK")
+            self.status()
         except OSError:
             return False
+        return True
 
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = self.get("/v2/state/status")
@@ -111,11 +113,11 @@ class Supervisor:
         }
 
     def start(self, extra: dict[str, str] | None = None, *, timeout_s: float = 30) -> None:
-        """Start it and wait for its first ``/ping``. Raises ``ProgramFailed``."""
+        """Start it and wait until the API is ready. Raises ``ProgramFailed``."""
         self._make_host()
         command = [str(PYTHON), "-m", "balena_supervisor", "run"]
         environment = {**self._environment, **(extra or {})}
-        self.program.start(command, self.api.pings, environment=environment, timeout_s=timeout_s)
+        self.program.start(command, self.api.is_ready, environment=environment, timeout_s=timeout_s)
 
     def stop(self) -> None:
         self.program.stop()
