@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ import msgspec
 
 from balena_supervisor import __version__
 from balena_supervisor.errors import InvalidValue
+
+DEFAULT_PORT = 48484
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,3 +90,17 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         instance=instance,
         hang_limit_s=number("SUPERVISOR_HANG_LIMIT_S", 60),
     )
+
+
+def listen_port(settings: Settings) -> int:
+    """The port of the local API: of the environment, else ``listenPort`` of config.json, else the default.
+
+    A config.json that is missing or cannot be read is not fatal.
+    """
+    if settings.listen_port is not None:
+        return settings.listen_port
+    try:
+        port = json.loads(settings.config_json_path.read_text()).get("listenPort", DEFAULT_PORT)
+    except (OSError, ValueError, AttributeError):
+        return DEFAULT_PORT
+    return port if isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536 else DEFAULT_PORT
