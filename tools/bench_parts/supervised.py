@@ -1,0 +1,162 @@
+"""The supervised half: a supervisor in a folder of its own, timed from outside through its API and the engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from tools.bench_parts.memory import pss_mb
+from tools.bench_parts.raw import RawApp
+from tools.dev_parts import labelled
+from tools.dev_parts.supervisor import Api, Supervisor
+
+#: seconds until memory is measured; what start or apply leaves behind is freed by then
+SETTLE_S = 2.0
+#: seconds that anything may take before the measurement is given up
+LIMIT_S = 120.0
+_POLL_S = 0.005
+
+
+class BenchFailed(Exception):
+    """Something did not come to pass, so there is nothing to measure."""
+
+
+class QuickApi(Api):
+    """Asks for the first ``/ping`` often enough to time it."""
+
+    def pings(self) -> bool:
+        """Whether it answers within a second. The program's own wait between two looks would be too coarse."""
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            if super().pings():
+                return True
+            time.sleep(_POLL_S)
+        return False
+
+
+class Bench:
+    """One supervisor with one app, whose services all run the same image."""
+
+    def __init__(
+        self, folder: Path, client: docker.APIClient, url: str, *, image: str, instance: str, port: int
+    ) -> None:
+        self.instance = instance
+        self._client = client
+        self._image = image
+        self._app_id = port * 1000 + 7
+        run_dir = folder / "run"
+        self._supervisor = Supervisor(folder / "data", run_dir, engine_url=url, instance=instance, port=port)
+        self._supervisor.api = QuickApi(port)
+        self._api = self._supervisor.api
+
+    def start(self) -> float:
+        """Start it; seconds to the first answer to ``/ping``."""
+        began = time.monotonic()
+        self._supervisor.start(timeout_s=LIMIT_S)
+        took = time.monotonic() - began
+        self._wait(lambda: self._applied(0), "the supervisor is not ready")
+        return took
+
+    def stop(self) -> None:
+        self._supervisor.stop()
+
+    def output(self) -> str:
+        """The last lines that it wrote."""
+        return self._supervisor.program.tail(30)
+
+    def memory_mb(self) -> float:
+        """Its memory once it has come to rest."""
+        time.sleep(SETTLE_S)
+        pid = self._supervisor.program.pid()
+        if pid is None:
+            raise BenchFailed("the supervisor has ended")
+        return pss_mb(pid)
+
+    def apply(self, services: int) -> float:
+        """Seconds from the POST until the API says that all services run, which the engine then confirms."""
+        self._client.tag(self._image, self._image.partition(":")[0], "used")
+        began = time.monotonic()
+        self._api.post("/v2/local/target-state", self._target(services), timeout_s=LIMIT_S)
+        while True:
+            self._wait(lambda: self._all_run(services), f"not all of {services} services run")
+            took = time.monotonic() - began
+            rows = self._client.containers(filters={"label": f"{labelled.LABEL}={self.instance}"})
+            if len(rows) == services:
+                self._wait(lambda: self._applied(services), "the apply does not end")
+                return took
+
+    def apply_again(self, services: int) -> tuple[float, int]:
+        """The same target once more: seconds until it is applied, and how often a container was touched."""
+        since_ns = time.time_ns()
+        began = time.monotonic()
+        self._api.post("/v2/local/target-state", self._target(services), timeout_s=LIMIT_S)
+        self._wait(lambda: self._applied(services), "the repeated target does not come to be applied")
+        took = time.monotonic() - began
+        filters = {"type": "container", "label": f"{labelled.LABEL}={self.instance}"}
+        # whole seconds only, so it also waits for what would come a little later
+        since, until = since_ns // 1_000_000_000, int(time.time()) + 1
+        events = self._client.events(since=since, until=until, filters=filters, decode=True)
+        return took, sum(1 for event in events if event["timeNano"] >= since_ns)
+
+    def clear(self) -> None:
+        """Apply an empty target, and wait until everything is gone."""
+        self._api.post("/v2/local/target-state", self._target(0), timeout_s=LIMIT_S)
+        self._wait(lambda: self._applied(0) and not self._present(), "the services do not go away")
+
+    def as_made(self, instance: str) -> RawApp:
+        """What the supervisor has made now, to be made again without it."""
+        containers = [self._client.inspect_container(key) for key in labelled.containers(self._client, self.instance)]
+        networks = self._client.networks(filters={"label": f"{labelled.LABEL}={self.instance}"})
+        return RawApp(containers, networks, instance)
+
+    def _present(self) -> bool:
+        networks = self._client.networks(filters={"label": f"{labelled.LABEL}={self.instance}"})
+        return bool(labelled.containers(self._client, self.instance) or networks)
+
+    def _all_run(self, services: int) -> bool:
+        states = [container["status"] for container in self._api.status()["containers"]]
+        return states == ["Running"] * services
+
+    def _applied(self, services: int) -> bool:
+        status = self._api.status()
+        return status["appState"] == "applied" and len(status["containers"]) == services
+
+    def _target(self, services: int) -> dict[str, Any]:
+        """In the v2 form of the local API; no services means no app."""
+        image = self._image.partition(":")[0] + ":used"
+        listed = {
+            str(number): {
+                "serviceName": f"service{number}",
+                "imageId": number,
+                "image": image,
+                "running": True,
+                "environment": {"NUMBER": str(number)},
+                "labels": {},
+            }
+            for number in range(1, services + 1)
+        }
+        app = {"name": "bench", "commit": "bench", "releaseId": 1, "services": listed, "volumes": {}, "networks": {}}
+        return {"local": {"name": "bench", "config": {}, "apps": {str(self._app_id): app} if services else {}}}
+
+    def _wait(self, condition: Callable[[], bool], failure: str) -> None:
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end:
+            try:
+                if condition():
+                    return
+            except OSError:
+                # it may still be starting; one that has ended is told at once
+                if self._supervisor.program.pid() is None:
+                    raise BenchFailed(f"{failure}: the supervisor has ended") from None
+            time.sleep(_POLL_S)
+        raise BenchFailed(f"{failure} after {LIMIT_S:.0f} s: {self._last_status()}")
+
+    def _last_status(self) -> str:
+        try:
+            return str(self._api.status())
+        except OSError as error:
+            return str(error)
