@@ -67,6 +67,8 @@ class V2Conversion:
             return (key, "serviceName")
         if path[1] == "id":
             return (key,)
+        if path[1] == "composition":
+            return (key, *path[2:])
         return (key, _V2_NAMES.get(path[1], path[1]), *path[2:])
 
     def _apps(self, path: Path, value: object) -> dict[str, Any]:

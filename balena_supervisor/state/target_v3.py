@@ -120,7 +120,7 @@ def _release(violations: Violations, path: Path, app: TargetApp, commit: str, va
 def _definitions(violations: Violations, path: Path, value: object) -> dict[str, dict[str, Any]]:
     """Volumes or networks. A single one must be an object here, although compose allows null."""
     return {
-        name: violations.mapping((*path, name), definition)
+        name: violations.open_object((*path, name), definition)
         for name, definition in violations.entries(path, value, coerce.is_docker_name, DOCKER_NAME)
     }
 
@@ -143,8 +143,8 @@ def _service(
         labels=violations.texts((*path, "labels"), fields.get("labels", MISSING), coerce.is_label_name, LABEL_NAME),
         running=violations.boolean((*path, "running"), _or_default(fields, "running", default=True)),
         contract=_contract(violations, (*path, "contract"), fields.get("contract", MISSING)),
-        composition=violations.mapping((*path, "composition"), fields.get("composition", {})),
-        extra={key: entry for key, entry in fields.items() if key not in SERVICE_FIELDS},
+        composition=violations.open_object((*path, "composition"), fields.get("composition", {})),
+        extra=violations.open_object(path, {key: entry for key, entry in fields.items() if key not in SERVICE_FIELDS}),
     )
 
 
@@ -165,7 +165,7 @@ def _contract(violations: Violations, path: Path, value: object) -> dict[str, An
     """A contract. An array is an object to the reference, one that requires nothing."""
     if value is MISSING:
         return None
-    return {} if isinstance(value, list) else violations.mapping(path, value)
+    return {} if isinstance(value, list) else violations.open_object(path, value)
 
 
 def _or_default(fields: dict[str, Any], name: str, default: object) -> object:

@@ -13,6 +13,8 @@ from balena_supervisor.state import coerce
 Path = tuple[str, ...]
 
 _LONGEST_VALUE = 1000
+_DEEPEST = 64
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 
 
 class Missing:
@@ -35,7 +37,8 @@ class Violations:
         self._show = show
 
     def add(self, path: Path, expected: str, value: object) -> None:
-        self.lines.append(f"{'.'.join(self._show(path))}: expected {expected}, got {shown(value)}")
+        where = _sendable(".".join(self._show(path)))
+        self.lines.append(f"{where}: expected {expected}, got {shown(value)}")
 
     def settle(self) -> None:
         """Raise ``InvalidTarget`` with all lines, if there are any."""
@@ -49,13 +52,13 @@ class Violations:
         return number or 0
 
     def short_string(self, path: Path, value: object) -> str:
-        if isinstance(value, str) and coerce.is_short_string(value):
+        if isinstance(value, str) and coerce.is_short_string(value) and is_unicode(value):
             return value
         self.add(path, "a text of at most 255 characters", value)
         return ""
 
     def device_name(self, path: Path, value: object) -> str:
-        if isinstance(value, str) and coerce.is_device_name(value):
+        if isinstance(value, str) and coerce.is_device_name(value) and is_unicode(value):
             return value
         self.add(path, "a text of at most 255 characters without a newline", value)
         return ""
@@ -71,6 +74,27 @@ class Violations:
         self.add(path, "an object", value)
         return {}
 
+    def open_object(self, path: Path, value: object) -> dict[str, Any]:
+        """An object whose content is not looked into, except that every process must be able to hold it."""
+        fields = self.mapping(path, value)
+        self._check_portable(path, fields, _DEEPEST)
+        return fields
+
+    def _check_portable(self, path: Path, value: object, depth: int) -> None:
+        if depth == 0:
+            self.add(path, f"at most {_DEEPEST} levels", "…")
+        elif isinstance(value, dict):
+            for name, entry in value.items():
+                self._check_portable((*path, name), name, depth)
+                self._check_portable((*path, name), entry, depth - 1)
+        elif isinstance(value, list):
+            for index, entry in enumerate(value):
+                self._check_portable((*path, str(index)), entry, depth - 1)
+        elif isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
+            self.add(path, "a number of at most 64 bits", value)
+        elif isinstance(value, str) and not is_unicode(value):
+            self.add(path, "a text of whole characters", value)
+
     def choice(self, path: Path, value: object, choices: tuple[str, ...]) -> str:
         if isinstance(value, str) and value in choices:
             return value
@@ -82,7 +106,7 @@ class Violations:
     ) -> Iterator[tuple[str, Any]]:
         """All entries of an object; a bad name is reported at its own path."""
         for name, entry in self.mapping(path, value).items():
-            if not is_name(name):
+            if not is_name(name) or not is_unicode(name):
                 self.add((*path, name), kind, name)
             yield name, entry
 
@@ -90,16 +114,28 @@ class Violations:
         """An object of texts, such as an environment."""
         result: dict[str, str] = {}
         for name, entry in self.entries(path, value, is_name, kind):
-            if isinstance(entry, str):
+            if isinstance(entry, str) and is_unicode(entry):
                 result[name] = entry
             else:
                 self.add((*path, name), "a text", entry)
         return result
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be stored and sent: JSON can also write one half of a surrogate pair."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def shown(value: object) -> str:
     """A value as compact JSON, cut when it is very long; ``undefined`` when it is missing."""
     if value is MISSING:
         return "undefined"
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except (RecursionError, ValueError):
+        return "…"  # too deep, or a number of thousands of digits
+    return _sendable(text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…")
+
+
+def _sendable(text: str) -> str:
+    return text if is_unicode(text) else text.encode("ascii", "backslashreplace").decode()

@@ -180,6 +180,42 @@ def test_a_violation_is_one_line_with_path_expectation_and_value(
     assert lines[0].endswith(f", got {shown}")
 
 
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        (f"{S}.composition", {"cpus": 2**64}, f"{S}.composition.cpus: expected a number of at most 64 bits"),
+        (f"{S}.composition", {"a": [{"b": -(2**63) - 1}]}, f"{S}.composition.a.0.b: expected a number of at most 64"),
+        (f"{S}.contract", {"a": "x\ud800"}, f"{S}.contract.a: expected a text of whole characters, got"),
+        (f"{S}.surprise", 2**64, f"{S}.surprise: expected a number of at most 64 bits"),
+        (f"{S}.environment.A", "\udfff", f"{S}.environment.A: expected a text"),
+        (f"{A}.name", "\ud800", f"{A}.name: expected a text"),
+        (f"{UUID}.name", "\ud800", f"{UUID}.name: expected a text"),
+        (f"{R}.volumes.store", {"a": deep(100)}, f"{R}.volumes.store.a"),
+        (f"{R}.networks.back", {"\ud800": 1}, f"{R}.networks.back.\\ud800: expected a text of whole"),
+        (f"{UUID}.config", deep(5000), f"{UUID}.config: expected an object, got …"),
+        (f"{S}.composition", {"a": deep(5000)}, f"{S}.composition.a"),
+    ],
+    ids=range(11),
+)
+def test_what_no_other_process_could_hold_is_a_violation(path: str, value: Any, line: str) -> None:
+    target = document()
+    *parents, last = path.split(".")
+    place = target
+    for key in parents:
+        place = place[key]
+    place[last] = value  # a deep value cannot be copied
+    (found,) = violations(target)
+    assert found.startswith(line)
+    found.encode()
+
+
 def test_all_violations_are_listed() -> None:
     target = changed(f"{S}.environment", {"A": 1, "1B": 2})
     target[UUID]["name"] = 5
