@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from balena_supervisor.errors import NotFound, NotReady
@@ -33,8 +35,9 @@ from balena_supervisor.runtime.views_of_actors import actors_view
 
 # --- the actor -----------------------------------------------------------------------------------------------------
 
-#: how long stopping may take until what is left is killed, in seconds
-_STOP_S = 2.5
+#: how long stopping all, and each, may take until what is left is killed, in seconds
+_STOP_S = 3.0
+_STOP_ONE_S = 2.1
 _STACK_S = 5.0
 
 
@@ -165,6 +168,7 @@ class RootSupervisor(Actor):
             if process.state != "stopped":
                 process.state = "stopped"
                 self._stop_process(process.name, process.generation)
+                self.after(_STOP_ONE_S, partial(self._office.kill, process.name, process.generation))
             return
         if self._to_stop is not None:
             self._office.leave()
@@ -182,10 +186,11 @@ class RootSupervisor(Actor):
     # --- questions of people -----------------------------------------------------------------------------------
 
     @handles(ListActors)
-    def list_actors(self, _: ListActors) -> Pending[ActorsView]:
-        return self._then(self._office.reports(), self._actors)
+    def list_actors(self, query: ListActors) -> Pending[ActorsView]:
+        measure = pss_bytes if query.memory else _unmeasured
+        return self._then(self._office.reports(), lambda reports: self._actors(reports, measure))
 
-    def _actors(self, reports: dict[str, MailboxReport]) -> ActorsView:
+    def _actors(self, reports: dict[str, MailboxReport], measure: Callable[[int], int]) -> ActorsView:
         return actors_view(
             self._supervision,
             self._rows,
@@ -193,7 +198,7 @@ class RootSupervisor(Actor):
             now=self.clock.monotonic(),
             born_at=self._born_at,
             root=(self.generation, self._started_at),
-            pss_bytes=pss_bytes,
+            pss_bytes=measure,
         )
 
     @handles(ShowMailbox)
@@ -255,6 +260,10 @@ class RootSupervisor(Actor):
 
         self.when_done(future, finish)
         return Pending(answer)
+
+
+def _unmeasured(_: int) -> int:
+    return 0
 
 
 def _print_error(text: str) -> None:

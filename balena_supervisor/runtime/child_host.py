@@ -7,7 +7,6 @@ even when the actor is stuck. Nobody waits to send: what the socket does not tak
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import select
 import socket
@@ -23,7 +22,7 @@ from balena_supervisor.clock import SystemClock
 from balena_supervisor.errors import ErrorRecord, RemoteError
 from balena_supervisor.runtime import output, process, wire
 from balena_supervisor.runtime.actor import Ports
-from balena_supervisor.runtime.host import ActorHost
+from balena_supervisor.runtime.host import ActorHost, on_actor_failure
 from balena_supervisor.runtime.table import ActorRow, ChildContext
 from balena_supervisor.runtime.timers import ThreadTimers
 
@@ -125,18 +124,6 @@ class RootConnection:
                     return
 
 
-class _Failures(logging.Handler):
-    """Pykka tells only its logger when an actor dies of an exception, as in ``on_start``."""
-
-    def __init__(self, report: Callable[[BaseException], None]) -> None:
-        super().__init__(logging.ERROR)
-        self._report = report
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and record.exc_info[1] is not None:
-            self._report(record.exc_info[1])
-
-
 class ChildActor:
     """One actor of this process with its connection."""
 
@@ -153,9 +140,7 @@ class ChildActor:
         """Say hello and start the actor; when it cannot be made, say why and end the process."""
         context = self._context
         self._connection.send(wire.Hello(self._row.name, context.generation))
-        logger = logging.getLogger("pykka")
-        logger.propagate = False
-        logger.addHandler(_Failures(self._failed))
+        on_actor_failure(self._failed)
         ports = Ports(
             name=self._row.name,
             generation=context.generation,
@@ -212,9 +197,9 @@ def end(code: int) -> NoReturn:
 
 def run_child(context: ChildContext, rows: Sequence[ActorRow]) -> NoReturn:
     """The main function of an actor's process; ``rows`` are the actors that share it."""
-    output.use_thread()
     if rows[0].serve is not None:
-        rows[0].serve(context)
+        rows[0].serve(context)  # it forks, so no thread may exist here
+    output.use_thread()
     timers = ThreadTimers(SystemClock())
     first, *others = [_connected(context, row, timers) for row in rows]
     for child in (first, *others):

@@ -7,6 +7,7 @@ actor in its own process, the root supervisor beside the post office, and tests 
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -218,6 +219,24 @@ class ActorHost:
         for ask in passed:
             _set(ask.future, error=RemoteError(ErrorRecord("deadline-passed", f"no answer to {ask.name} in time")))
         self._sweep_later()
+
+
+class _Failures(logging.Handler):
+    def __init__(self, report: Callable[[BaseException], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            self._report(record.exc_info[1])
+
+
+def on_actor_failure(report: Callable[[BaseException], None]) -> None:
+    """Have ``report`` called, on the actor's thread, when an actor of this process dies of an exception, as in
+    ``on_start``. Pykka tells only its logger of it."""
+    logger = logging.getLogger("pykka")
+    logger.propagate = False
+    logger.addHandler(_Failures(report))
 
 
 def _set(future: Future[Any], result: Any = None, error: Exception | None = None) -> None:

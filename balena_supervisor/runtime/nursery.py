@@ -34,7 +34,7 @@ from balena_supervisor.runtime.table import ChildContext, RuntimeConfig, bind_li
 EXIT_TERMINATED = 143
 EXIT_FAILED = 1
 #: after so long everything is killed, in seconds; all must be gone after five
-_STOP_S = 3.5
+_STOP_S = 3.8
 #: after killing, how long to wait for the kernel
 _KILL_S = 0.5
 
@@ -132,7 +132,7 @@ class Nursery:
         before_start = self._config.before_start
         if before_start is None:
             return True
-        pid = self._fork("sv-prepare", lambda: _run_once(before_start), keep=set())
+        pid = self._fork("sv-prepare", lambda: _run_once(before_start), keep={self._lock_fd})
         self._children[pid] = _Child("prepare", 0, self._clock.monotonic())
         _, status = os.waitpid(pid, 0)
         del self._children[pid]

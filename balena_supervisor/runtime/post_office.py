@@ -290,9 +290,13 @@ class PostOffice:
         """The letters that are in the hand of an actor's thread, by mailbox."""
         return [(box.name, box.letters.handling) for box in self._boxes.values() if box.letters.handling]
 
-    def report(self, name: str) -> MailboxReport:
-        letters = self._boxes[name].letters
+    def reports(self) -> dict[str, MailboxReport]:
+        """By mailbox."""
         now = self._clock.monotonic()
+        return {name: self._report(box.letters, now) for name, box in self._boxes.items()}
+
+    @staticmethod
+    def _report(letters: Mailbox, now: float) -> MailboxReport:
         return MailboxReport(
             mailbox=MailboxSize(depth=len(letters), high_water=letters.high_water, size_bytes=letters.size_bytes),
             in_hand=tuple(in_hand_view(letter, now) for letter in letters.in_hand()),

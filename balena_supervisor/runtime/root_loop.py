@@ -1,7 +1,7 @@
 """Root's process: one loop over the actors' connections and the nursery, feeding the post office.
 
 It decides nothing: what happens to processes goes as facts to the root supervisor, an actor beside it in this
-process, whose orders come back as calls (:class:`~balena_supervisor.runtime.facts.RootOffice`).
+process, whose orders come back as calls (``root_desk.py``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -17,19 +16,17 @@ from concurrent.futures import Future
 from typing import NoReturn, TypeVar
 
 from balena_supervisor.clock import SystemClock
-from balena_supervisor.errors import NotReady
 from balena_supervisor.runtime import facts, nursery_link, output, process, wire
 from balena_supervisor.runtime.actor import Deliver
-from balena_supervisor.runtime.host import ActorHost
+from balena_supervisor.runtime.host import ActorHost, on_actor_failure
 from balena_supervisor.runtime.message import Notice
 from balena_supervisor.runtime.nursery_link import Channel
 from balena_supervisor.runtime.post_office import ROOT, PostOffice
-from balena_supervisor.runtime.records import MailboxReport
+from balena_supervisor.runtime.root_desk import Desk
 from balena_supervisor.runtime.root_link import ActorLink
 from balena_supervisor.runtime.supervision import Lateness
 from balena_supervisor.runtime.table import RuntimeConfig
 from balena_supervisor.runtime.timers import ThreadTimers
-from balena_supervisor.runtime.views import DeadLettersView, MailboxView, TraceView
 
 T = TypeVar("T")
 _SOCKET_PATH_LIMIT = 107
@@ -59,7 +56,6 @@ class RootLoop:
         #: the running processes: name -> (pid, generation)
         self._processes: dict[str, tuple[int, int]] = {}
         self._links: dict[str, ActorLink] = {}
-        self._stacks: dict[int, Future[str]] = {}
         self._reported: dict[str, tuple[int, int]] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -70,6 +66,7 @@ class RootLoop:
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._lateness = Lateness(config.limits.late_s, self._clock.monotonic())
         self._handlers_checked_at = self._clock.monotonic()
+        self._desk = Desk(self.call, self._office, self._links, channel)
         self._start_supervisor(generation, born_at)
 
     def _start_supervisor(self, generation: int, born_at: float) -> None:
@@ -87,9 +84,10 @@ class RootLoop:
             timers=timers,
             rows=self._config.rows,
             limits=self._config.limits,
-            office=self,
+            office=self._desk,
             born_at=born_at,
         )
+        on_actor_failure(lambda error: _end_with_supervisor(f"{type(error).__name__}: {error}"))
         self._supervisor = self._config.start_root(ports)
         host.attach(self._supervisor)
 
@@ -227,9 +225,7 @@ class RootLoop:
         elif isinstance(frame, wire.Failed):
             self._tell(facts.ActorFailed(name=link.name, reason=frame.reason))
         elif isinstance(frame, wire.Stack):
-            future = self._stacks.pop(frame.number, None)
-            if future is not None:
-                future.set_result(frame.text)
+            self._desk.stack_came(frame.number, frame.text)
 
     def _greet(self, link: ActorLink, frame: wire.Frame) -> None:
         """The first frame of a connection must be the hello of a process that was asked for."""
@@ -304,9 +300,7 @@ class RootLoop:
         elif isinstance(packet, nursery_link.DumpAsked):
             self._tell(facts.DumpWanted())
         elif isinstance(packet, nursery_link.NurseryStack):
-            future = self._stacks.pop(packet.number, None)
-            if future is not None:
-                future.set_result(packet.text)
+            self._desk.stack_came(packet.number, packet.text)
 
     def _ended(self, ended: nursery_link.Ended) -> None:
         pid, _ = self._processes.pop(ended.process, (0, 0))
@@ -314,68 +308,6 @@ class RootLoop:
             if link.pid == pid:
                 self._finish(link)
         self._tell(facts.ProcessEnded(process=ended.process, generation=ended.generation, how=ended.how))
-
-    # --- orders of the supervisor ------------------------------------------------------------------------------
-
-    def start(self, process: str) -> None:
-        self.call(lambda: self._nursery.send(nursery_link.StartProcess(process)))
-
-    def kill(self, process: str, generation: int) -> None:
-        self.call(lambda: self._nursery.send(nursery_link.KillProcess(process, generation, signal.SIGKILL)))
-
-    def terminate(self, process: str, generation: int) -> None:
-        self.call(lambda: self._nursery.send(nursery_link.KillProcess(process, generation, signal.SIGTERM)))
-
-    def kill_worker(self, name: str) -> None:
-        def kill() -> None:
-            self._links[name].kill()
-
-        self.call(kill)
-
-    def beat(self, name: str) -> None:
-        self.call(lambda: self._links[name].send(wire.Beat(1)))
-
-    def stop(self, name: str) -> None:
-        self.call(lambda: self._links[name].send(wire.Stop()))
-
-    def hold(self) -> None:
-        self.call(self._office.hold)
-
-    def leave(self) -> None:
-        output.flush()
-        os._exit(0)
-
-    def give_up(self, reason: str) -> None:
-        self.call(lambda: self._nursery.send(nursery_link.GiveUp(reason)))
-
-    def reports(self) -> Future[dict[str, MailboxReport]]:
-        return self.call(lambda: {name: self._office.report(name) for name in (ROOT, *self._rows)})
-
-    def mailbox(self, name: str) -> Future[MailboxView]:
-        return self.call(lambda: self._office.mailbox_view(name))
-
-    def dead_letters(self) -> Future[DeadLettersView]:
-        return self.call(self._office.dead_letters.view)
-
-    def trace(self, after: int) -> Future[TraceView]:
-        return self.call(lambda: self._office.trace.view(after))
-
-    def stack(self, name: str) -> Future[str]:
-        future: Future[str] = Future()
-
-        def ask() -> None:
-            number = id(future)
-            if name == "nursery":
-                self._stacks[number] = future
-                self._nursery.send(nursery_link.AskStack(number))
-            elif name in self._links:
-                self._stacks[number] = future
-                self._links[name].send(wire.Stack(number))
-            else:
-                future.set_exception(NotReady(f"{name} is not connected", name=name))
-
-        self.call(ask)
-        return future
 
 
 def _log_failure(_: object, error: Exception | None) -> None:

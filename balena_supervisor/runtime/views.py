@@ -120,8 +120,11 @@ class StackView(msgspec.Struct, frozen=True, kw_only=True):
 class ListActors(Query[ActorsView], frozen=True, kw_only=True):
     """All processes: nursery, root, the actors, gunicorn's arbiter (``http-arbiter``) and worker (``http``).
 
-    PSS is measured for this answer (reading ``smaps_rollup`` of some ten processes), never periodically.
+    PSS is measured for this answer (reading ``smaps_rollup`` of some ten processes), never periodically; without
+    ``memory`` it is left out.
     """
+
+    memory: bool = True
 
 
 class ShowMailbox(Query[MailboxView], frozen=True, kw_only=True):

@@ -19,7 +19,9 @@ VERSION = 1
 #: the largest frame, in bytes
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 #: how much is read from a socket at a time, in bytes
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 64 * 1024
+#: what the buffer of a reader starts with; most frames are smaller
+_BUFFER_BYTES = 16 * 1024
 #: what an envelope may need besides the body, in bytes
 _ENVELOPE_ROOM = 4096
 
@@ -169,10 +171,16 @@ class FrameReader:
 
     def __init__(self, frames: object) -> None:
         self._frames = frames
+        self._start()
+
+    def _start(self) -> None:
+        """With an empty buffer. It only ever grows, so a large frame is forgotten by starting again."""
         self._fed = 0
         self._cut = 0
+        self._largest = 0
         self._unpacker = msgpack.Unpacker(
             raw=False,
+            read_size=_BUFFER_BYTES,
             max_buffer_size=MAX_FRAME_BYTES + CHUNK_BYTES,
             max_bin_len=MAX_FRAME_BYTES,
             max_str_len=MAX_FRAME_BYTES,
@@ -195,10 +203,14 @@ class FrameReader:
             try:
                 thing = self._unpacker.unpack()
             except msgpack.OutOfData:
+                if not self.inside_a_frame and self._largest > CHUNK_BYTES:
+                    self._start()
                 return
             except (msgpack.UnpackException, ValueError) as error:
                 raise MalformedStream(f"not MessagePack within the limits: {error}") from error
-            self._cut = self._unpacker.tell()
+            end = self._unpacker.tell()
+            self._largest = max(self._largest, end - self._cut)
+            self._cut = end
             yield self._frame(thing)
 
     @property
