@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,22 @@ def test_two_databases_may_be_open_at_once(database: peewee.SqliteDatabase, path
     ConfigStore(other).set({"b": "2"})
     assert ConfigStore(database).all() == ConfigStore(other).all() == {"localMode": "false", "a": "1", "b": "2"}
     other.close()
+
+
+def test_writers_of_several_actors_wait_for_each_other(path: Path) -> None:
+    def write(writer: int) -> None:
+        own = open_database(path)
+        store = ConfigStore(own)
+        for number in range(20):
+            store.set({f"{writer}.{number}": "x", f"last of {writer}": str(number)})
+        own.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(write, writer) for writer in range(4)]:
+            done.result(timeout=60)
+    database = open_database(path)
+    assert len(ConfigStore(database).all()) == 1 + 4 * 21
+    database.close()
 
 
 def test_a_body_that_raises_takes_back_what_it_wrote(database: peewee.SqliteDatabase) -> None:
