@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
@@ -21,6 +22,7 @@ from balena_supervisor.settings import listen_port, read_settings
 
 Json = dict[str, Any]
 _TIMEOUT_S = 15
+_PIPE_WIDTH = 200
 _COLOURS = {
     "Running": "green",
     "running": "green",
@@ -101,7 +103,13 @@ def _show(url: str, key: str, path: str, *, as_json: bool, show: Callable[[Conso
     if as_json:
         click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        show(Console(highlight=False), answer)
+        show(_console(), answer)
+
+
+def _console() -> Console:
+    """A terminal, or a pipe, which gets long lines instead of folded cells."""
+    console = Console(highlight=False)
+    return console if console.is_terminal or os.environ.get("COLUMNS") else Console(highlight=False, width=_PIPE_WIDTH)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -177,10 +185,13 @@ def trace(url: str, key: str, *, as_json: bool, after: int) -> None:
 
 
 def _table(to: Console, title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a table; a column whose name ends in a space is aligned to the right. Nothing without rows."""
+    """Print a table; a column whose name ends in a space is aligned to the right, and only the last one is folded.
+    Nothing without rows."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.strip(), justify="right" if column.endswith(" ") else "left", overflow="fold")
+    names = list(columns)
+    for number, name in enumerate(names, 1):
+        justify: Literal["left", "right"] = "right" if name.endswith(" ") else "left"
+        table.add_column(name.strip(), justify=justify, overflow="fold", no_wrap=number < len(names))
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     if table.row_count:
@@ -214,22 +225,23 @@ def _status(to: Console, answer: Json, decisions: int) -> None:
     _table(
         to,
         "Waiting",
-        ("for", "reason", "again at"),
-        ((w["subject"], w["reason"], w.get("retryAt")) for w in answer["waiting"]),
+        ("for", "again at", "reason"),
+        ((w["subject"], w.get("retryAt", "")[11:19], w["reason"]) for w in answer["waiting"]),
     )
     last = answer["decisions"][-decisions:] if decisions > 0 else []
     _table(
         to,
         "Decisions",
-        ("number ", "at", "step", "reason", "outcome"),
-        ((d["number"], d["at"], f"{d['step']} {d['subject']}", d["reason"], _outcome(d)) for d in last),
+        ("number ", "at", "outcome", "step and reason"),
+        ((d["number"], d["at"][11:19], d["outcome"], _why(d)) for d in last),
     )
     if answer["lastError"]:
         to.print(f"last error: {answer['lastError']['message']}", markup=False)
 
 
-def _outcome(decision: Json) -> str:
-    return f"{decision['outcome']}: {decision['error']}" if decision.get("error") else str(decision["outcome"])
+def _why(decision: Json) -> str:
+    error = f" ({decision['error']})" if decision.get("error") else ""
+    return f"{decision['step']} {decision['subject']}: {decision['reason']}{error}"
 
 
 def _percent(progress: float | None) -> str:
@@ -250,18 +262,27 @@ def _actors(to: Console, answer: Json) -> None:
             actor["pid"],
             actor["generation"],
             _duration(actor["uptime_s"]),
-            actor["restarts"],
-            f"{actor['mailbox']['depth']} / {actor['mailbox']['high_water']}",
+            f"{actor['mailbox']['depth']}/{actor['mailbox']['high_water']}",
             len(actor["in_hand"]),
-            actor["handled"],
-            actor["failed"],
-            f"{actor['pss_bytes'] / 1e6:.1f} MB",
+            f"{actor['handled']}/{actor['failed']}",
+            f"{actor['pss_bytes'] / 1e6:.1f}",
             actor["problem"] or actor["last_exit"],
         )
         for actor in answer["actors"]
     ]
-    columns = ("name", "state", "pid ", "gen ", "up ", "restarts ", "mailbox / most ", "in hand ", "handled ")
-    _table(to, "Actors", (*columns, "failed ", "memory ", "problem or last exit"), rows)
+    columns = (
+        "name",
+        "state",
+        "pid ",
+        "gen ",
+        "up ",
+        "box/most ",
+        "hand ",
+        "done/failed ",
+        "MB ",
+        "last problem or exit",
+    )
+    _table(to, "Actors", columns, rows)
     to.print(f"memory of all: {sum(actor['pss_bytes'] for actor in answer['actors']) / 1e6:.1f} MB", markup=False)
 
 

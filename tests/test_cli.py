@@ -94,7 +94,7 @@ def test_status_says_what_runs_and_why(served: Served) -> None:
         assert text in printed
     assert "reason 20" in printed
     assert "reason 11" in printed
-    assert "reason 10 " not in printed
+    assert not [line for line in printed.splitlines() if line.rstrip().endswith("reason 10")]
     assert "cannot pull repo/web: [disk] full" in printed
 
 
@@ -126,7 +126,7 @@ def test_actors_are_one_line_each(served: Served) -> None:
     served.device.post.answers[ListActors] = ActorsView(actors=(actor,))
     code, printed = served.run("actors")
     assert code == 0
-    for text in ("images", "running", "77", "1 h 1 min", "1 / 5", "5.4 MB", "killed by signal 9"):
+    for text in ("images", "running", "77", "1 h 1 min", "1/5", "5.4", "killed by signal 9"):
         assert text in printed
 
 
