@@ -118,55 +118,52 @@ def _command(socket: Path, bridge: "_Bridge") -> list[str]:
     command += ["--exec-root", str(socket.parent / "exec"), "--pidfile", str(socket.parent / "pid")]
     if os.geteuid() != 0:
         command += ["--group", grp.getgrgid(os.getgid()).gr_name]
-    if _another_engine_runs():
-        # Two on one machine share docker0 and the firewall: the second would give docker0 another address and flush
-        # the rules of the first, whose published ports are then dead (seen with 20.10). So ours gets its own
-        # bridge and leaves the firewall alone; ports are published by docker-proxy.
+    if Path("/sys/class/net/docker0").exists():
+        # Another engine is or was at work. Two share docker0 and the firewall: the second would give docker0 another
+        # address and flush the rules of the first, whose published ports are then dead (seen with 20.10). So ours
+        # gets its own bridge and leaves the firewall alone; ports are published by docker-proxy.
         command += ["--bridge", bridge.make(), "--iptables=false"]
+    else:
+        bridge.will_be("docker0")
     return command
 
 
-def _another_engine_runs() -> bool:
-    """Whether a dockerd uses the network that an own one would use."""
-    own = Path("/proc/self/ns/net")
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if (folder / "comm").read_text().strip() == "dockerd" and _same_network(folder / "ns/net", own):
-                return True
-    return False
-
-
-def _same_network(one: Path, other: Path) -> bool:
-    try:
-        return one.readlink() == other.readlink()
-    except PermissionError:
-        return True  # another user's: better be careful
-
-
 class _Bridge:
-    """A network bridge of our own in place of docker0."""
+    """The network bridge of our engine: docker0, or one of our own in place of it. Its name is noted in a file,
+    since the command that stops the engine may not be the one that started it."""
 
     def __init__(self, prefix: list[str]) -> None:
         self._prefix = prefix
-        self._name = f"sv{CHECKOUT}"
+        self._note = DEV / "engine" / "bridge"
         number = int(CHECKOUT, 16)
         self._address = ipaddress.IPv4Address(f"10.{200 + number % 50}.{number // 50 % 256}.1")
 
     def make(self) -> str:
-        self.remove()
+        """Make one of our own. Raises ``ProgramFailed``."""
+        name = f"sv{CHECKOUT}"
+        self.will_be(name)
+        self._ip("link", "del", name)  # of an engine that was killed
         for command in (
-            ["link", "add", self._name, "type", "bridge"],
-            ["addr", "add", f"{self._address}/24", "dev", self._name],
-            ["link", "set", self._name, "up"],
+            ["link", "add", name, "type", "bridge"],
+            ["addr", "add", f"{self._address}/24", "dev", name],
+            ["link", "set", name, "up"],
         ):
-            done = subprocess.run([*self._prefix, self._ip(), *command], check=False, capture_output=True, text=True)
-            if done.returncode:
-                raise ProgramFailed(f"cannot make a network bridge: {done.stderr.strip()}")
-        return self._name
+            failure = self._ip(*command)
+            if failure:
+                raise ProgramFailed(f"cannot make a network bridge: {failure}")
+        return name
+
+    def will_be(self, name: str) -> None:
+        self._note.write_text(name)
 
     def remove(self) -> None:
-        if Path("/sys/class/net", self._name).exists():
-            subprocess.run([*self._prefix, self._ip(), "link", "del", self._name], check=False, capture_output=True)
+        """Once the engine is stopped: it leaves its bridge behind."""
+        if self._note.exists():
+            self._ip("link", "del", self._note.read_text())
+            self._note.unlink()
 
-    def _ip(self) -> str:
-        return which("ip") or "ip"
+    def _ip(self, *arguments: str) -> str:
+        """What went wrong, or nothing."""
+        command = [*self._prefix, which("ip") or "ip", *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        return done.stderr.strip() if done.returncode else ""
