@@ -241,7 +241,7 @@ def _status(to: Console, answer: Json, decisions: int) -> None:
 
 def _why(decision: Json) -> str:
     error = f" ({decision['error']})" if decision.get("error") else ""
-    return f"{decision['step']} {decision['subject']}: {decision['reason']}{error}"
+    return f"{decision['step']}: {decision['reason']}{error}"
 
 
 def _percent(progress: float | None) -> str:
