@@ -69,8 +69,6 @@ class EngineWatch(Generic[T]):
         while not self._stopped.is_set():
             try:
                 self._follow()
-            except StreamQuiet:
-                self._missed = not self._since
             except SupervisorError as error:
                 self._failed(error)
             except Exception as error:  # noqa: BLE001  # an answer that nobody expected must not end the watching
@@ -94,9 +92,18 @@ class EngineWatch(Generic[T]):
         if self._missed:
             self._listener.on_read(self._listener.read())
             self._missed = False
-        for line in stream:
-            self._take(line)
-        self._missed = True  # the engine ended the stream: it stops
+        self._listen(stream)
+
+    def _listen(self, stream: JsonStream) -> None:
+        try:
+            for line in stream:
+                self._take(line)
+        except StreamQuiet:
+            self._missed = not self._since
+            return
+        except EngineUnavailable:
+            self._engine.ping()  # whether it has gone, or only the stream broke
+        self._missed = True
         self._stopped.wait(self._retry_s)
 
     def _take(self, line: Mapping[str, Any]) -> None:
