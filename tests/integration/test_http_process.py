@@ -1,0 +1,135 @@
+"""The local API as a process of the supervisor: its mailbox, its snapshots, and what a SIGKILL costs its clients."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runtime.toy_supervisor import REPOSITORY, wait_until
+
+PATIENCE_S = 20
+
+
+class Supervisor:
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._log = (folder / "log").open("wb")
+        self.program = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.api_supervisor", str(folder), str(self.port)],
+            cwd=REPOSITORY,
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Status and decoded answer. Raises ``OSError`` when the connection is refused or cut."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        try:
+            headers = {"Content-Type": "application/json"} if body is not None else {}
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            answer = connection.getresponse()
+            raw = answer.read()
+            is_json = answer.headers["Content-Type"].startswith("application/json")
+            return answer.status, json.loads(raw) if is_json else raw.decode()
+        finally:
+            connection.close()
+
+    def answers(self, path: str = "/v2/state/status") -> bool:
+        try:
+            return self.request("GET", path)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def actor(self, name: str) -> dict[str, Any]:
+        actors = self.request("GET", "/debug/actors")[1]["actors"]
+        return next(actor for actor in actors if actor["name"] == name)
+
+    def end(self) -> int:
+        self.program.terminate()
+        try:
+            return self.program.wait(10)
+        finally:
+            self.program.kill()
+            self.program.wait(10)
+            self._log.close()
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    folder = Path(tempfile.mkdtemp(prefix="api-"))
+    running = Supervisor(folder)
+    try:
+        wait_until(running.answers, "the API answers")
+        yield running
+    finally:
+        running.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_state_and_views_come_through_the_mailboxes(supervisor: Supervisor) -> None:
+    assert supervisor.request("GET", "/v2/local/device-info")[1]["info"]["deviceType"] == "toy"
+    http_view, arbiter = supervisor.actor("http"), supervisor.actor("http-arbiter")
+    assert (http_view["state"], arbiter["state"]) == ("running", "running")
+    assert http_view["pid"] != arbiter["pid"]
+    assert "Thread" in supervisor.request("GET", "/debug/actors/http/stack")[1]["stack"]
+    assert supervisor.request("GET", "/debug/actors/nobody/mailbox")[0] == 404
+
+
+def test_a_target_is_stored_refused_or_named_in_the_next_get(supervisor: Supervisor) -> None:
+    assert supervisor.request("POST", "/v2/local/target-state", {"local": {"apps": {}}})[0] == 200
+    status = supervisor.request("GET", "/v2/state/status")[1]
+    assert (status["appState"], status["targetVersion"]) == ("applying", 1)
+    assert supervisor.request("POST", "/v2/local/target-state", {"local": {}}) == (
+        400,
+        {"status": "failed", "message": "local.apps: is missing"},
+    )
+
+
+def test_a_new_worker_has_every_snapshot_before_it_answers(supervisor: Supervisor) -> None:
+    for _ in range(3):
+        killed = supervisor.actor("http")["pid"]
+        os.kill(killed, signal.SIGKILL)
+        assert supervisor.request("GET", "/v2/state/status")[0] == 200
+        assert supervisor.actor("http")["pid"] != killed
+
+
+def test_a_killed_arbiter_costs_no_refused_connection(supervisor: Supervisor) -> None:
+    killed = supervisor.actor("http-arbiter")["pid"]
+    os.kill(killed, signal.SIGKILL)
+    with socket.create_connection(("127.0.0.1", supervisor.port), timeout=1):
+        wait_until(supervisor.answers, "the API answers again", 5)
+    assert supervisor.actor("http-arbiter")["pid"] != killed
+
+
+def test_the_worker_can_be_restarted_by_its_own_api(supervisor: Supervisor) -> None:
+    before = supervisor.actor("http")["pid"]
+    with pytest.raises((OSError, http.client.HTTPException)):
+        supervisor.request("POST", "/debug/actors/http/restart")
+    wait_until(supervisor.answers, "the API answers again", 5)
+    assert supervisor.actor("http")["pid"] != before
+
+
+def test_a_killed_root_is_followed_by_a_new_one_that_serves(supervisor: Supervisor) -> None:
+    killed = supervisor.actor("root")["pid"]
+    os.kill(killed, signal.SIGKILL)
+    wait_until(supervisor.answers, "the API answers again", 10)
+    assert supervisor.actor("root")["pid"] != killed
+
+
+def test_sigterm_ends_everything_with_143(supervisor: Supervisor) -> None:
+    pids = [actor["pid"] for actor in supervisor.request("GET", "/debug/actors")[1]["actors"]]
+    assert supervisor.end() == 143
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
