@@ -14,6 +14,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     ipv4_address: str = ""
     ipv6_address: str = ""
     link_local_ips: tuple[str, ...] = ()
+    #: read back only; engines from API 1.44 keep the address of a container here
+    mac_address: str = ""
 
 
 class PortBinding(msgspec.Struct, frozen=True, order=True):

@@ -34,10 +34,9 @@ _FORMS: Final[dict[str, Callable[[Any], Any]]] = {
     "security_opt": Counter,
     "cap_add": _capabilities,
     "cap_drop": _capabilities,
-    "mac_address": str.lower,
     "restart": _restart,
 }
-_SPECIAL: Final = frozenset({"networks", "network_mode", "hostname", "oom_kill_disable"})
+_SPECIAL: Final = frozenset({"networks", "network_mode", "hostname", "mac_address", "oom_kill_disable"})
 _AS_THEY_ARE: Final = tuple(
     field for field in ServiceConfig.__struct_fields__ if field not in _FORMS and field not in _SPECIAL
 )
@@ -55,6 +54,8 @@ def differences(current: Container, target: Service, container_ids: Mapping[str,
         one, other = getattr(have, field), getattr(want, field)
         if one != other and form(one) != form(other):
             found.append(field)
+    if not _same_mac_address(have, want):
+        found.append("mac_address")
     # An engine that cannot do it says null; asking again would change nothing.
     if have.oom_kill_disable not in {None, want.oom_kill_disable}:
         found.append("oom_kill_disable")
@@ -110,6 +111,14 @@ def _same_hostname(have: ServiceConfig, want: ServiceConfig) -> bool:
     if shares_service(want.network_mode) or (want.network_mode == "host" and not want.hostname):
         return True
     return have.hostname == want.hostname
+
+
+def _same_mac_address(have: ServiceConfig, want: ServiceConfig) -> bool:
+    """Engines from API 1.44 say it of the main network only, also when they chose it themselves."""
+    if have.mac_address or not want.mac_address:
+        return have.mac_address.lower() == want.mac_address.lower()
+    main = have.networks.get(have.network_mode)
+    return main is not None and main.mac_address.lower() == want.mac_address.lower()
 
 
 def _same_networks(have: ServiceConfig, target: Service) -> bool:

@@ -92,6 +92,7 @@ def read_endpoint(body: dict[str, Any] | None, container_id: str) -> Endpoint:
         ipv4_address=addresses.get("IPv4Address") or "",
         ipv6_address=addresses.get("IPv6Address") or "",
         link_local_ips=tuple(addresses.get("LinkLocalIPs") or ()),
+        mac_address=body.get("MacAddress") or "",
     )
 
 

@@ -72,6 +72,7 @@ class RoundTrip:
         self.prefix6 = f"fd00:{secrets.token_hex(1)}:{secrets.token_hex(1)}"
         self.networks: dict[str, dict[str, Any]] = {
             "front": {"ipam": {"config": [{"subnet": f"{self.subnet}.0/24", "gateway": f"{self.subnet}.1"}]}},
+            "default": {},
             "back": {},
             "six": {"enable_ipv6": True, "ipam": {"config": [{"subnet": f"{self.prefix6}:77::/64"}]}},
         }
@@ -117,8 +118,11 @@ class RoundTrip:
         body = create_body(service, device_name="kiosk", instance=self.instance, container_ids=container_ids or {})
         answer = self._post(f"/containers/create?name={service.container_name}", body)
         for name, endpoint in connect_endpoints(service).items():
-            self._post(f"/networks/{name}/connect", {"Container": answer["Id"], "EndpointConfig": endpoint})
+            self.connect(answer["Id"], name, endpoint)
         return self.read(answer["Id"])
+
+    def connect(self, container_id: str, network: str, endpoint: dict[str, Any]) -> None:
+        self._post(f"/networks/{network}/connect", {"Container": container_id, "EndpointConfig": endpoint})
 
     def read(self, container_id: str) -> Container:
         return container_from_inspect(self.engine.inspect_container(container_id))

@@ -159,7 +159,7 @@ EVERYTHING: Composition = {
     "dns": ["8.8.8.8"],
     "environment": {"MODE": "user", "resin": "1"},
     "extra_hosts": ["a=10.0.0.1"],
-    "group_add": [29, "audio"],
+    "group_add": [29, 30],
     "healthcheck": {"interval": "1m"},
     "init": True,
     "labels": {"io.resin.twice": "user", "vendor": "me"},
@@ -238,16 +238,29 @@ def test_the_network_of_another_service_reads_back_as_its_container(trip: RoundT
     assert differences(container, service, {"other": "f" * 64}) == ("network_mode",)
 
 
-def test_a_running_service_named_like_the_start_of_an_id_keeps_its_alias(trip: RoundTrip) -> None:
-    for name in "0123456789abcdef":
-        service = trip.compose({"networks": ["back", "front"]}, service_name=name)
-        container = trip.create(service)
-        trip.engine.start(container.container_id)
-        running = trip.read(container.container_id)
-        trip.engine.remove_container(container.container_id, force=True)
+def test_a_running_service_reads_back_like_one_that_was_only_created(trip: RoundTrip) -> None:
+    labels = {"io.balena.features.supervisor-api": "1", "io.balena.features.procfs": "0"}
+    service = trip.compose(EVERYTHING | {"ports": ["127.0.0.1:0:80"]}, image="rich", labels=labels)
+    container = trip.create(service)
+    trip.engine.start(container.container_id)
+    running = trip.read(container.container_id)
+    trip.engine.remove_container(container.container_id, force=True, v=True)
 
-        assert running.status == "Running"
-        assert differences(running, service, {}) == ()
+    assert running.status == "Running"
+    assert running.started_at
+    assert differences(running, service, {}) == ()
+
+
+def test_an_alias_that_begins_like_the_id_is_not_taken_for_the_id(trip: RoundTrip) -> None:
+    service = trip.compose({"networks": ["front"]})
+    container_id = trip.create(service).container_id
+    alias, back = container_id[:3], f"{trip.app_uuid}_back"
+    trip.connect(container_id, back, {"Aliases": [alias]})
+    trip.engine.start(container_id)
+    networks = trip.read(container_id).config.networks
+    trip.engine.remove_container(container_id, force=True)
+
+    assert networks[back].aliases == (alias,)
 
 
 def test_the_host_name_is_not_compared_while_it_is_unknown(trip: RoundTrip) -> None:

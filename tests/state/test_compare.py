@@ -133,6 +133,13 @@ def test_every_field_of_a_container_is_looked_at(field: str) -> None:
     assert differences(changed(created(service), **{field: foreign}), service, {}) == (field,)
 
 
+@pytest.mark.parametrize(("given", "expected"), [("02:aa", ()), ("02:bb", ("mac_address",)), ("", ())])
+def test_a_mac_address_may_stand_with_the_main_network_only(given: str, expected: tuple[str, ...]) -> None:
+    container = created(composed())
+    networks = {name: Endpoint(aliases=("web",), mac_address="02:AA") for name in container.config.networks}
+    assert differences(changed(container, networks=networks), composed({"mac_address": given}), {}) == expected
+
+
 def test_a_restart_policy_of_old_versions_is_equal_to_none() -> None:
     assert differences(changed(created(composed({"restart": "no"})), restart=""), composed({"restart": "no"}), {}) == ()
 
