@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 import secrets
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import docker
@@ -45,6 +43,16 @@ class Workshop:
                 assert "error" not in line, line
             self.client.remove_image(name)
         return name
+
+    def image_by_digest(self) -> str:
+        """A new image in the registry only. Returns its name with a digest."""
+        name = self.image()
+        repo, _, tag = name.rpartition(":")
+        answers = list(self.client.push(repo, tag=tag, stream=True, decode=True))
+        digest = next(answer["aux"]["Digest"] for answer in answers if "aux" in answer)
+        self.client.remove_image(name)
+        self._images.add(f"{repo}:latest")  # what a pull by digest is tagged with
+        return f"{repo}@{digest}"
 
     def image_id(self, name: str) -> str:
         return str(self.client.inspect_image(name)["Id"])  # type: ignore[no-untyped-call]  # types-docker lacks it
@@ -109,16 +117,6 @@ class Workshop:
             with suppress(docker.errors.NotFound):
                 self.client.remove_image(image["Id"], force=True)
         self.client.close()
-
-
-@contextmanager
-def workshop() -> Iterator[Workshop]:
-    """A workshop at the engine of ``DOCKER_HOST`` and the registry of ``TEST_REGISTRY``."""
-    made = Workshop(os.environ["DOCKER_HOST"], os.environ["TEST_REGISTRY"])
-    try:
-        yield made
-    finally:
-        made.clean_up()
 
 
 def _root_filesystem(size: int) -> bytes:

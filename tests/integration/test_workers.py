@@ -1,0 +1,278 @@
+"""The workers on a real engine and registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pykka
+import pytest
+from msgspec import structs
+
+from balena_supervisor.actors.containers import Containers
+from balena_supervisor.actors.images import ImagePorts, Images
+from balena_supervisor.actors.resources import Resources
+from balena_supervisor.actors.worker import Worker, WorkerPorts
+from balena_supervisor.adapters.engine import Engine
+from balena_supervisor.clock import SystemClock
+from balena_supervisor.messages import (
+    ContainersChanged,
+    CreateNetwork,
+    CreateVolume,
+    ImagesChanged,
+    KillService,
+    PullImage,
+    RemoveImage,
+    RemoveNetwork,
+    RemoveVolume,
+    ResourcesChanged,
+    SaveImages,
+    StartService,
+    Step,
+    StepDone,
+    StepFailed,
+    StopService,
+    TargetChanged,
+    UpdateMetadata,
+)
+from balena_supervisor.migrations.runner import migrate
+from balena_supervisor.model.image import ImageRef
+from balena_supervisor.model.resource import Volume
+from balena_supervisor.model.service import Container
+from balena_supervisor.model.state import StepId
+from balena_supervisor.model.target import TargetState
+from balena_supervisor.runtime.actor import Deliver
+from balena_supervisor.runtime.message import Event
+from balena_supervisor.state.compare import differences, network_differences, volume_differences
+from tests.fakes.ports import FakePost
+from tests.fakes.timers import EndingTimers
+from tests.integration.workshop import Workshop
+
+pytestmark = pytest.mark.engine
+
+
+class Workers:
+    """Workers of one workshop; steps are carried out one by one or together."""
+
+    def __init__(self, workshop: Workshop, folder: Path) -> None:
+        self.workshop = workshop
+        self.post = FakePost()
+        self._timers = EndingTimers()
+        self._folder = folder
+        self._steps = 0
+        self._started: list[pykka.ActorRef[Any]] = []
+
+    def start(self, worker: type[Worker[Any]], picture: type[Event]) -> pykka.ActorRef[Any]:
+        ports: dict[str, Any] = {
+            "name": worker.__name__.lower(),
+            "generation": 1,
+            "post": self.post,
+            "clock": SystemClock(),
+            "timers": self._timers,
+            "engine": lambda: Engine(self.workshop.host),
+            "instance": self.workshop.instance,
+        }
+        actor: pykka.ActorRef[Any]
+        if worker is Images:
+            database = self._folder / "database.sqlite"
+            migrate(database, self._folder / "config.json")
+            actor = Images.start(ImagePorts(**ports, database_path=database))
+        else:
+            actor = worker.start(WorkerPorts(**ports))
+        self._started.append(actor)
+        self.post.wait_for(picture, lambda event: event.engine.up)  # type: ignore[attr-defined]  # all pictures have it
+        return actor
+
+    def carry_out(self, actor: pykka.ActorRef[Any], *steps: Step) -> list[StepDone | StepFailed]:
+        numbers = []
+        for step in steps:
+            self._steps += 1
+            numbers.append(StepId(1, self._steps))
+            actor.ask(Deliver(structs.replace(step, step=numbers[-1])), timeout=10)
+        return [self._outcome(number) for number in numbers]
+
+    def done(self, actor: pykka.ActorRef[Any], *steps: Step) -> None:
+        outcomes = self.carry_out(actor, *steps)
+        assert [outcome for outcome in outcomes if isinstance(outcome, StepFailed)] == []
+
+    def containers(self) -> tuple[Container, ...]:
+        return self.post.of(ContainersChanged)[-1].containers
+
+    def _outcome(self, number: StepId) -> StepDone | StepFailed:
+        def mine(message: StepDone | StepFailed) -> bool:
+            return message.step == number
+
+        return self.post.wait_for(StepDone | StepFailed, mine, timeout_s=60)  # type: ignore[arg-type]  # a union serves
+
+    def stop(self) -> None:
+        for actor in self._started:
+            actor.stop(timeout=10)
+        self._timers.close()
+
+
+@pytest.fixture
+def workshop(engine_url: str, registry: str) -> Iterator[Workshop]:
+    made = Workshop(engine_url, registry)
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def workers(workshop: Workshop, tmp_path: Path) -> Iterator[Workers]:
+    made = Workers(workshop, tmp_path)
+    yield made
+    made.stop()
+
+
+def ref(workshop: Workshop, name: str, release_id: int = 20) -> ImageRef:
+    return ImageRef(
+        name=name,
+        app_id=workshop.app_id,
+        app_uuid=workshop.app_uuid,
+        service_id=7,
+        service_name="main",
+        image_id=10,
+        release_id=release_id,
+        commit="abc",
+    )
+
+
+def test_a_service_lives_from_start_to_kill(workers: Workers) -> None:
+    containers = workers.start(Containers, ContainersChanged)
+    service = workers.workshop.service(workers.workshop.image())
+    workers.done(containers, StartService(service=service, device_name="dev"))
+    (running,) = workers.containers()
+    assert (running.status, running.name) == ("Running", service.container_name)
+    assert differences(running, service, {}) == ()
+
+    workers.done(containers, UpdateMetadata(container=running, name="main_11_21_def"))
+    workers.done(containers, UpdateMetadata(container=running, name="main_11_21_def"))
+    assert workers.containers()[0].commit == "def"
+
+    for _ in range(2):
+        workers.done(containers, StopService(container=running))
+    assert workers.containers()[0].status == "exited"
+    workers.done(containers, StartService(service=service))
+    (again,) = workers.containers()
+    assert (again.container_id, again.status) == (running.container_id, "Running")
+
+    for _ in range(2):
+        workers.done(containers, KillService(container=running))
+    assert workers.containers() == ()
+
+
+def test_twenty_services_start_and_end_together(workers: Workers) -> None:
+    containers = workers.start(Containers, ContainersChanged)
+    image = workers.workshop.image()
+    services = [workers.workshop.service(image, f"s{number}") for number in range(20)]
+    workers.done(containers, *(StartService(service=service) for service in services))
+    assert {container.status for container in workers.containers()} == {"Running"}
+    assert len(workers.containers()) == 20
+    workers.done(containers, *(KillService(container=container) for container in workers.containers()))
+    assert workers.containers() == ()
+
+
+def test_a_container_that_exits_or_is_removed_by_hand_shows_at_once(workers: Workers) -> None:
+    containers = workers.start(Containers, ContainersChanged)
+    shop = workers.workshop
+    service = shop.service(shop.image(), restart="no", command=("/bin/sh", "-c", "read line; exit 3"))
+    workers.done(containers, StartService(service=service))
+    (running,) = workers.containers()
+    shop.client.kill(running.container_id)
+    shown = workers.post.wait_for(ContainersChanged, lambda event: [c.exit_code for c in event.containers] == [137])
+    shop.client.remove_container(running.container_id)
+    workers.post.wait_for(ContainersChanged, lambda event: event.seq > shown.seq and not event.containers)
+
+
+def test_a_container_that_cannot_be_started_is_kept_and_says_why(workers: Workers) -> None:
+    containers = workers.start(Containers, ContainersChanged)
+    shop = workers.workshop
+    service = shop.service(shop.image(), command=("/nowhere",))
+    (failed,) = workers.carry_out(containers, StartService(service=service))
+    assert isinstance(failed, StepFailed)
+    assert "/nowhere" in failed.error.message
+    assert [container.status for container in workers.containers()] == ["Installed"]
+
+
+def test_a_missing_network_is_named(workers: Workers) -> None:
+    containers = workers.start(Containers, ContainersChanged)
+    shop = workers.workshop
+    service = shop.service(shop.image(), network=f"{shop.app_uuid}_missing")
+    (failed,) = workers.carry_out(containers, StartService(service=service))
+    assert isinstance(failed, StepFailed)
+    assert f"{shop.app_uuid}_missing" in failed.error.message
+
+
+def test_networks_and_volumes_are_made_once_and_removed(workers: Workers) -> None:
+    resources = workers.start(Resources, ResourcesChanged)
+    shop = workers.workshop
+    network, volume = shop.network(), Volume(app_id=shop.app_id, app_uuid=shop.app_uuid, name="data")
+    for _ in range(2):
+        workers.done(resources, CreateNetwork(network=network), CreateVolume(volume=volume))
+    picture = workers.post.of(ResourcesChanged)[-1]
+    assert [network_differences(found, network) for found in picture.networks] == [()]
+    assert [volume_differences(found, volume) for found in picture.volumes] == [()]
+    for _ in range(2):
+        workers.done(resources, RemoveNetwork(network=network), RemoveVolume(volume=volume))
+    picture = workers.post.of(ResourcesChanged)[-1]
+    assert (picture.networks, picture.volumes) == ((), ())
+
+
+def test_a_service_is_on_all_its_networks(workers: Workers) -> None:
+    resources = workers.start(Resources, ResourcesChanged)
+    containers = workers.start(Containers, ContainersChanged)
+    shop = workers.workshop
+    front, back = shop.network("front"), shop.network("back")
+    workers.done(resources, CreateNetwork(network=front), CreateNetwork(network=back))
+    service = shop.service(shop.image(), network=front.engine_name)
+    networks = dict.fromkeys((front.engine_name, back.engine_name), service.config.networks[front.engine_name])
+    service = structs.replace(service, config=structs.replace(service.config, networks=networks))
+    workers.done(containers, StartService(service=service))
+    (running,) = workers.containers()
+    assert set(running.config.networks) == {front.engine_name, back.engine_name}
+    assert differences(running, service, {}) == ()
+    workers.done(containers, KillService(container=running))
+    workers.done(resources, RemoveNetwork(network=front), RemoveNetwork(network=back))
+
+
+def test_an_image_lives_from_pull_to_removal(workers: Workers) -> None:
+    images = workers.start(Images, ImagesChanged)
+    shop = workers.workshop
+    name = shop.image(size=20_000_000, pushed=True)
+    images.ask(Deliver(TargetChanged(target=TargetState(version=1))), timeout=10)
+    workers.done(images, PullImage(ref=ref(shop, name)))
+    pictures = workers.post.of(ImagesChanged)
+    progress = [task.progress for picture in pictures for task in picture.images.tasks]
+    assert progress == sorted(progress)  # type: ignore[type-var]  # a pull always has a progress
+    assert len(set(progress)) > 1
+    assert pictures[-1].images.details[name].id == shop.image_id(name)
+
+    workers.done(images, PullImage(ref=ref(shop, name)), SaveImages(refs=(ref(shop, name, 21),)))
+    rows = workers.post.of(ImagesChanged)[-1].images.available
+    assert [row.ref.release_id for row in rows] == [20, 21]
+    workers.done(images, RemoveImage(row=rows[0]))
+    assert shop.image_id(name)
+    workers.done(images, RemoveImage(row=rows[1]))
+    assert shop.client.images(name=name.rpartition(":")[0]) == []
+
+
+def test_an_image_is_pulled_by_its_digest(workers: Workers) -> None:
+    images = workers.start(Images, ImagesChanged)
+    shop = workers.workshop
+    name = shop.image_by_digest()
+    workers.done(images, PullImage(ref=ref(shop, name)))
+    state = workers.post.of(ImagesChanged)[-1].images
+    assert [row.ref.name for row in state.available] == [name]
+    assert name in state.details
+    workers.done(images, RemoveImage(row=state.rows[0]))
+    assert workers.post.of(ImagesChanged)[-1].images.details == {}
+    assert shop.client.images(name=name.partition("@")[0]) == []
+
+
+def test_an_image_that_the_registry_does_not_have_is_a_failed_step(workers: Workers) -> None:
+    images = workers.start(Images, ImagesChanged)
+    name = f"{workers.workshop.registry}/{workers.workshop.instance}-missing:1"
+    (failed,) = workers.carry_out(images, PullImage(ref=ref(workers.workshop, name)))
+    assert isinstance(failed, StepFailed)
+    assert failed.error.message.startswith(f"cannot pull image {name}: ")
