@@ -15,6 +15,7 @@ from balena_supervisor.model.image import ImageDetails
 from balena_supervisor.model.service import Endpoint, Service, ServiceConfig
 from balena_supervisor.model.target import TargetApp, TargetService
 from balena_supervisor.state import labels as label_names
+from balena_supervisor.state.coerce import is_truthy
 from balena_supervisor.state.compose_command import command
 from balena_supervisor.state.compose_fields import canonical, clean_path, depends_on, read_fields
 from balena_supervisor.state.compose_healthcheck import healthcheck
@@ -22,7 +23,7 @@ from balena_supervisor.state.compose_networks import networking
 from balena_supervisor.state.compose_notes import Notes, pairs
 from balena_supervisor.state.compose_volumes import image_volumes, lock_volumes, volumes
 from balena_supervisor.state.environment import composition_environment, service_environment, without_device_name
-from balena_supervisor.state.features import Added, Around, check_labels, features
+from balena_supervisor.state.features import SUPERVISOR_API, Added, Around, check_labels, features
 from balena_supervisor.state.names import SUPERVISOR_NETWORK, network_engine_name
 from balena_supervisor.state.networks import DEFAULT_NETWORK, compose_network, default_network
 from balena_supervisor.state.own_services import belongs_on_device
@@ -148,6 +149,8 @@ def _compose(service: TargetService, around: Surroundings, notes: Notes) -> Serv
         defined=around.networks,
         notes=notes,
     )
+    if around.key is None and is_truthy(labels.get(SUPERVISOR_API)):
+        notes.warn(f"labels.{SUPERVISOR_API}", "the service has no key to the API yet")
     added = features(labels, Around(net.mode, own, around.configuration, around.host, around.gateway, around.key or ""))
     _add_image_values(fields, known, image, notes)
     fields |= _volumes(known, service, image, added, notes)

@@ -59,13 +59,17 @@ def port_bindings(bindings: Iterable[PortBinding]) -> dict[str, list[dict[str, s
 
 
 def read_port_bindings(body: Mapping[str, Any] | None) -> tuple[PortBinding, ...]:
-    """What :func:`port_bindings` made, from inspect. A port that the engine chooses itself has host port 0."""
+    """What :func:`port_bindings` made, from inspect.
+
+    A port that the engine chooses itself, or that no supervisor would write, is 0.
+    """
     found: set[PortBinding] = set()
     for key, bindings in (body or {}).items():
         port, _, protocol = key.partition("/")
         for binding in bindings or ():
             host_port = coerce.to_int(binding.get("HostPort")) or 0
-            found.add(PortBinding(int(port), protocol or "tcp", binding.get("HostIp") or "", host_port))
+            container_port = coerce.to_int(port) or 0
+            found.add(PortBinding(container_port, protocol or "tcp", binding.get("HostIp") or "", host_port))
     return tuple(sorted(found))
 
 

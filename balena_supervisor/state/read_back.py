@@ -208,7 +208,9 @@ def _lists(host: Mapping[str, Any]) -> dict[str, Any]:
         "security_opt": without_label_options(tuple(host.get("SecurityOpt") or ())),
         "sysctls": host.get("Sysctls") or {},
         "tmpfs": read_tmpfs(host.get("Tmpfs") or {}),
-        "ulimits": {limit["Name"]: (limit.get("Soft", 0), limit.get("Hard", 0)) for limit in host.get("Ulimits") or ()},
+        "ulimits": {
+            limit.get("Name") or "": (limit.get("Soft", 0), limit.get("Hard", 0)) for limit in host.get("Ulimits") or ()
+        },
     }
 
 

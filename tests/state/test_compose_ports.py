@@ -95,6 +95,7 @@ def test_bindings_of_one_container_port_share_a_list() -> None:
         ({"80": [{"HostIp": "", "HostPort": "80"}]}, (bind(80, 80),)),
         ({"80/tcp": [{"HostPort": "80"}, {"HostIp": None, "HostPort": "81"}]}, (bind(80, 80), bind(80, 81))),
         ({"80/tcp": [{"HostIp": "", "HostPort": ""}]}, (bind(80, 0),)),
+        ({"80-81/tcp": [{"HostIp": "", "HostPort": "80-81"}]}, (bind(0, 0),)),
     ],
 )
 def test_every_form_of_the_engine_is_understood(body: Any, expected: tuple[PortBinding, ...]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from balena_supervisor.model.device import Configuration, HostFacts
 from balena_supervisor.model.image import ImageDetails
 from balena_supervisor.model.service import Endpoint, Mount, ServiceConfig
-from tests.state.composing import UUID, config
+from tests.state.composing import UUID, composed, config
 
 CONFIGURATION = Configuration(device_api_key="secret", api_endpoint="https://api.test", board_rev="r2", listen_port=5)
 HOST = HostFacts(has_kernel_modules=True, has_firmware=True)
@@ -123,6 +123,14 @@ def test_the_api_network_is_never_the_main_one() -> None:
     made = with_feature("supervisor-api")
     assert made.network_mode == f"{UUID}_default"
     assert [*made.networks] == [f"{UUID}_default", "supervisor0"]
+
+
+def test_a_key_that_is_not_there_yet_is_said() -> None:
+    labels = {"io.balena.features.supervisor-api": "1"}
+    assert composed(labels=labels, around=AROUND).warnings == ()
+    assert [warning.partition(": ")[2] for warning in composed(labels=labels).warnings] == [
+        "the service has no key to the API yet"
+    ]
 
 
 def test_a_gateway_that_is_not_known_is_the_device_itself() -> None:
