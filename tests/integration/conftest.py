@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -33,10 +34,10 @@ class TestedSupervisor(Supervisor):
 
     __test__ = False  # pytest takes it for a class of tests by its name
 
-    def post_target(self, body: dict[str, object]) -> None:
+    def post_target(self, body: dict[str, Any]) -> None:
         self.api.post("/v2/local/target-state", body)
 
-    def wait_until_running(self, *services: str, timeout_s: float = 30) -> dict[str, object]:
+    def wait_until_running(self, *services: str, timeout_s: float = 30) -> dict[str, Any]:
         """Until all is applied and exactly these services run."""
         return self.api.wait_until(lambda status: runs(status, *services), timeout_s)
 

@@ -34,6 +34,13 @@ class Api:
         )
         return self._send(request, timeout_s)
 
+    def pings(self) -> bool:
+        """Whether it answers at all."""
+        try:
+            return bool(self.get("/ping", timeout_s=1) == "OK")
+        except OSError:
+            return False
+
     def is_ready(self) -> bool:
         """Whether it answers more than ``/ping``: until the configuration is read, all else is 503."""
         try:
