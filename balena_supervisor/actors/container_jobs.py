@@ -5,8 +5,10 @@ Every job may be repeated after a death at any point: it finds what the first tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from balena_supervisor.actors.engine_listing import Unreadable, is_ours, read_container
 from balena_supervisor.actors.worker import act_and_look
@@ -19,6 +21,9 @@ from balena_supervisor.state.create_body import connect_endpoints, create_body
 
 #: a container in one of these states is no use for a start
 _UNUSABLE = {"Dead", "removing"}
+#: how long a name may be in use by a container that cannot be found: ten seconds
+CONFLICT_TRIES = 100
+CONFLICT_PAUSE_S = 0.1
 
 
 class ContainerReport:
@@ -46,6 +51,11 @@ class ContainerJobs:
     def __init__(self, engine: Engine, instance: str) -> None:
         self._engine = engine
         self._instance = instance
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._closed.set()
 
     def start(self, step: StartService, present: Sequence[Container], report: ContainerReport) -> None:
         """Use an equal container or create one, and start it if it shall run.
@@ -124,15 +134,9 @@ class ContainerJobs:
         differ from the target, and removing it later would count as an update that has to ask for a lock."""
         service = step.service
         body = create_body(service, device_name=step.device_name, instance=self._instance, container_ids=ids)
-        try:
-            container_id = self._engine.create_container(service.container_name, body)
-        except EngineError as error:
-            if error.fields["status"] != 409:
-                raise
-            adopted = self._left_behind(service, ids, report, error)
-            if adopted:
-                return adopted
-            container_id = self._engine.create_container(service.container_name, body)
+        container_id, adopted = self._created(service, body, ids, report)
+        if adopted:
+            return container_id
         try:
             for network, endpoint in connect_endpoints(service).items():
                 self._engine.connect_network(network, container_id, endpoint)
@@ -141,6 +145,27 @@ class ContainerJobs:
                 self._remove(container_id)
             raise
         return container_id
+
+    def _created(
+        self, service: Service, body: Mapping[str, Any], ids: dict[str, str], report: ContainerReport
+    ) -> tuple[str, bool]:
+        """Create the container, or adopt the one that a killed predecessor had the engine create.
+
+        The engine takes the name some 20 ms before anyone can find the container by it (measured on 20.10, longer on
+        an SD card). Meanwhile the only answer is that the name is in use; so ask again for a while.
+        """
+        for _ in range(CONFLICT_TRIES):
+            try:
+                return self._engine.create_container(service.container_name, body), False
+            except EngineError as error:
+                if error.fields["status"] != 409:
+                    raise
+                adopted = self._left_behind(service, ids, report, error)
+                conflict = error
+            if adopted:
+                return adopted, True
+            self._closed.wait(CONFLICT_PAUSE_S)
+        raise conflict
 
     def _left_behind(
         self, service: Service, ids: dict[str, str], report: ContainerReport, conflict: EngineError

@@ -53,6 +53,10 @@ class Containers(Worker[tuple[Container, ...]]):
     def opened(self) -> None:
         self._jobs = ContainerJobs(self.engine, self.instance)
 
+    def on_stop(self) -> None:
+        self._jobs.close()
+        super().on_stop()
+
     # --- steps ------------------------------------------------------------------------------------------------
 
     @handles(StartService)

@@ -95,6 +95,15 @@ def test_a_container_that_a_killed_predecessor_created_is_adopted(containers: Wo
     assert present(containers) == {"main_10_20_abc": "Running"}
 
 
+def test_a_name_in_use_by_a_container_that_is_still_being_created_is_waited_for(
+    containers: WorkerBench, main: Service
+) -> None:
+    containers.containers()
+    containers.engine.fail("POST", CREATE, status=409, times=2, message="Conflict")
+    containers.done(StartService(service=main))
+    assert len(containers.engine.calls_of("POST", CREATE)) == 3
+
+
 def test_a_left_over_container_that_differs_is_replaced_when_it_does_not_run(
     containers: WorkerBench, main: Service
 ) -> None:

@@ -45,6 +45,8 @@ from balena_supervisor.model.target import TargetState
 from balena_supervisor.runtime.actor import Deliver
 from balena_supervisor.runtime.message import Event
 from balena_supervisor.state.compare import differences, network_differences, volume_differences
+from balena_supervisor.state.create_body import create_body
+from balena_supervisor.state.networks import network_body
 from tests.fakes.ports import FakePost
 from tests.fakes.timers import EndingTimers
 from tests.integration.workshop import Workshop
@@ -183,6 +185,24 @@ def test_a_container_that_exits_or_is_removed_by_hand_shows_at_once(workers: Wor
     shown = workers.post.wait_for(ContainersChanged, lambda event: [c.exit_code for c in event.containers] == [137])
     shop.client.remove_container(running.container_id)
     workers.post.wait_for(ContainersChanged, lambda event: event.seq > shown.seq and not event.containers)
+
+
+def test_a_create_that_outlived_its_caller_leaves_one_container(workers: Workers) -> None:
+    containers = workers.start(Containers, ContainersChanged)
+    shop = workers.workshop
+    service = shop.service(shop.image())
+    body = create_body(service, device_name="", instance=shop.instance, container_ids={})
+    shop.abandon(f"/containers/create?name={service.container_name}", body)
+    workers.done(containers, StartService(service=service))
+    assert [container.status for container in workers.containers()] == ["Running"]
+
+
+def test_a_create_that_outlived_its_caller_leaves_one_network(workers: Workers) -> None:
+    resources = workers.start(Resources, ResourcesChanged)
+    shop = workers.workshop
+    shop.abandon("/networks/create", network_body(shop.network(), shop.instance))
+    workers.done(resources, CreateNetwork(network=shop.network()))
+    assert [found.name for found in workers.post.of(ResourcesChanged)[-1].networks] == ["default"]
 
 
 def test_a_container_that_cannot_be_started_is_kept_and_says_why(workers: Workers) -> None:
