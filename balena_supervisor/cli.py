@@ -90,7 +90,9 @@ def _asks(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
         click.option("--key", envvar="SUPERVISOR_API_KEY", default="", help="Key of the local API."),
-        click.option("--url", default="", help="Address of the local API.  [default: http://127.0.0.1:48484]"),
+        click.option(
+            "--url", default="", help="Address of the local API.  [default: this machine, port as configured]"
+        ),
     ):
         command = option(command)
     return command

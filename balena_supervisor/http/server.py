@@ -23,7 +23,9 @@ from balena_supervisor.http.patience import Limits, PatientWorker
 from balena_supervisor.runtime import output
 
 KEEP_ALIVE_S = 5
+#: The worker ends by itself before the arbiter kills it; gunicorn looks at these once a second.
 STOP_S = 2
+_WORKER_STOP_S = 1
 _MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108  # gunicorn's sign of life must not reach the disk
 #: what systemd or gunicorn itself would take as an order
 _FOREIGN_VARIABLES = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "GUNICORN_PID", "GUNICORN_FD", "SCRIPT_NAME")
@@ -48,7 +50,7 @@ def serve(
     in_worker: Callable[[int], None] = lambda _: None,
     limits: Limits | None = None,
 ) -> NoReturn:
-    """Serve until SIGTERM; then open requests have two seconds to end.
+    """Serve until SIGTERM; then open requests have a second to end.
 
     ``listener_fd`` is a bound, listening socket; this process's copy of it is closed at the end. ``in_worker`` is
     called in the worker right after its fork with the arbiter's pid; ``make_application`` there too, before the
@@ -75,11 +77,17 @@ def serve(
         "accesslog": None,
         "logger_class": GunicornLog,
         "post_fork": lambda arbiter, _worker: in_worker(arbiter.pid),
-        "post_worker_init": lambda _worker: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        "post_worker_init": _prepare_worker,
         "child_exit": lambda _arbiter, _worker: deaths.count(),
     }
     _OneWorkerArbiter(_Application(options, lambda: _announce_keep_alive(make_application()))).run()
     raise SystemExit(0)
+
+
+def _prepare_worker(worker: PatientWorker) -> None:
+    """After gunicorn has set the signals of the worker. Its settings are its own since the fork."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker.cfg.set("graceful_timeout", _WORKER_STOP_S)
 
 
 class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no types

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -37,6 +38,13 @@ class Stream:
         threading.Event().wait()
 
 
+class Flood:
+    """Sends without an end."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.stream = itertools.repeat(b" " * 65536)
+
+
 class Pid:
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.text = f"{os.getpid()} {os.getppid()}"
@@ -53,6 +61,7 @@ def make_application() -> WSGIApplication:
         Api(snapshots=snapshots, post=post, clock=clock, version="1", ask_timeout_s=1, settle_timeout_s=0.01)
     )
     app.add_route("/stream", Stream())
+    app.add_route("/flood", Flood())
     app.add_route("/pid", Pid())
     return app
 
