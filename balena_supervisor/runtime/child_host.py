@@ -42,7 +42,7 @@ class RootConnection:
         self._socket.setblocking(False)
         self._reader = wire.FrameReader(wire.ToActor)
         self._lock = threading.Lock()
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | memoryview] = deque()
         self._queued_bytes = 0
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
@@ -55,7 +55,7 @@ class RootConnection:
             if self._queue:
                 self._enqueue(encoded)
                 return
-            rest = encoded[self._write(encoded) :]
+            rest = memoryview(encoded)[self._write(encoded) :]
             if rest:
                 self._enqueue(rest)
                 os.eventfd_write(self._wake, 1)
@@ -101,7 +101,7 @@ class RootConnection:
             return False
         return True
 
-    def _write(self, encoded: bytes) -> int:
+    def _write(self, encoded: bytes | memoryview) -> int:
         try:
             return self._socket.send(encoded)
         except BlockingIOError:
@@ -109,7 +109,7 @@ class RootConnection:
         except OSError:
             return len(encoded)  # root is gone; the reader notices and ends the process
 
-    def _enqueue(self, encoded: bytes) -> None:
+    def _enqueue(self, encoded: bytes | memoryview) -> None:
         self._queue.append(encoded)
         self._queued_bytes += len(encoded)
 
@@ -120,7 +120,7 @@ class RootConnection:
                 sent = self._write(encoded)
                 self._queued_bytes -= sent
                 if sent < len(encoded):
-                    self._queue.appendleft(encoded[sent:])
+                    self._queue.appendleft(memoryview(encoded)[sent:])
                     return
 
 

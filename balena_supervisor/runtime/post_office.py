@@ -27,7 +27,7 @@ from balena_supervisor.runtime.records import (
 from balena_supervisor.runtime.views import MailboxSize, MailboxView
 
 ROOT = "root"
-EVERYBODY = "*"
+_MANY = 64
 
 
 class Link(Protocol):
@@ -59,6 +59,8 @@ class PostOffice:
         self._retained: dict[tuple[str, str], Letter] = {}
         self._ids = itertools.count(1)
         self._deadlines: list[tuple[float, int, Letter]] = []
+        #: how many of them may have been answered meanwhile
+        self._answered = 0
         self._held = False
         self._dead = DeadLetters(clock)
         self._trace = Trace(clock)
@@ -176,6 +178,7 @@ class PostOffice:
         if letter is None:
             return
         if not frame.code:
+            letter.body = b""  # its deadline may keep the letter for a while
             if letter.asker is not None:
                 self._answer(letter, ok=True, body=frame.body)
         else:
@@ -247,10 +250,14 @@ class PostOffice:
         record = ErrorRecord(code, reason, {"recipient": letter.recipient, "message_type": letter.type})
         self._answer(letter, ok=False, body=wire.encode_error(record))
 
-    @staticmethod
-    def _answer(letter: Letter, *, ok: bool, body: bytes) -> None:
+    def _answer(self, letter: Letter, *, ok: bool, body: bytes) -> None:
         asker: Link | None = letter.asker  # type: ignore[assignment]  # the mailbox does not know links
         letter.asker = None
+        self._answered += 1
+        if self._answered > max(_MANY, len(self._deadlines) // 2):
+            self._answered = 0
+            self._deadlines = [due for due in self._deadlines if due[2].asker is not None]
+            heapq.heapify(self._deadlines)
         if asker is not None:
             asker.send(wire.Reply(letter.ask_id, ok, body))
 
@@ -276,6 +283,8 @@ class PostOffice:
 
     def shift(self, seconds: float) -> None:
         """Time stood still for us: move all deadlines and the start of what is being handled."""
+        if not seconds:
+            return
         for _, _, letter in self._deadlines:
             if letter.deadline is not None:
                 letter.deadline += seconds

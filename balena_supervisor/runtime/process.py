@@ -15,7 +15,6 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
-_CHANGED_SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGPIPE)
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -36,11 +35,17 @@ def set_title(name: str) -> None:
 
 
 def reset_signals() -> None:
-    """Undo the nursery's signal handling. SIGINT stays with the nursery: a Ctrl-C reaches the whole group."""
+    """Undo the nursery's signal handling.
+
+    SIGTERM and SIGINT, which a shell or Ctrl-C sends to the whole group, are the nursery's business. They are not
+    ignored but handled by doing nothing, since a program that is started inherits what is ignored.
+    """
     signal.set_wakeup_fd(-1)
-    for number in _CHANGED_SIGNALS:
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGCHLD, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 def close_all_but(keep: Collection[int]) -> None:

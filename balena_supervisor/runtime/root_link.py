@@ -13,13 +13,17 @@ from balena_supervisor.runtime import wire
 
 
 class ActorLink:
-    """A non-blocking connection. ``name`` is set once the peer's hello is accepted. Used on root's loop only."""
+    """A non-blocking connection. ``name`` is set once the peer's hello is accepted. Used on root's loop only.
 
-    def __init__(self, connection: socket.socket) -> None:
+    A link that has something to send puts itself into ``unsent``.
+    """
+
+    def __init__(self, connection: socket.socket, unsent: set[ActorLink]) -> None:
         connection.setblocking(False)
         self._socket = connection
         self._reader = wire.FrameReader(wire.FromActor)
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | memoryview] = deque()
+        self._unsent = unsent
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         self.pid: int = struct.unpack("3i", credentials)[0]
         self._pidfd = _open_pidfd(self.pid)
@@ -35,16 +39,17 @@ class ActorLink:
         return bool(self._queue)
 
     def send(self, frame: wire.Frame) -> None:
-        """Never waits; nothing when closed."""
-        if self.closed:
-            return
-        self._queue.append(wire.encode(frame))
-        if len(self._queue) == 1:
-            self.flush()
+        """Queue it until :meth:`flush`, at the end of the loop's round; nothing when closed."""
+        if not self.closed:
+            self._queue.append(wire.encode(frame))
+            self._unsent.add(self)
 
     def flush(self) -> None:
+        """Send what the socket takes, in as few calls as there are 64 KiB."""
         while self._queue:
             encoded = self._queue.popleft()
+            while self._queue and len(encoded) + len(self._queue[0]) < wire.CHUNK_BYTES:
+                encoded = b"".join((encoded, self._queue.popleft()))
             try:
                 sent = self._socket.send(encoded)
             except BlockingIOError:
@@ -53,7 +58,7 @@ class ActorLink:
                 self._queue.clear()  # the reader finds the end of the stream
                 return
             if sent < len(encoded):
-                self._queue.appendleft(encoded[sent:])
+                self._queue.appendleft(memoryview(encoded)[sent:])
                 return
 
     def receive(self) -> Iterator[wire.Frame | wire.MalformedFrame]:

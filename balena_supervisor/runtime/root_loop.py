@@ -56,6 +56,7 @@ class RootLoop:
         #: the running processes: name -> (pid, generation)
         self._processes: dict[str, tuple[int, int]] = {}
         self._links: dict[str, ActorLink] = {}
+        self._unsent: set[ActorLink] = set()
         self._reported: dict[str, tuple[int, int]] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -106,6 +107,19 @@ class RootLoop:
                 self._serve(key, mask)
             self._office.tick()
             self._check_handlers()
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send what this round has queued; what a socket does not take waits until it does."""
+        while self._unsent:
+            link = self._unsent.pop()
+            if link.closed:
+                continue
+            link.flush()
+            if link.wants_to_write:
+                self._selector.modify(link, selectors.EVENT_READ | selectors.EVENT_WRITE, link)
+        if self._nursery.wants_to_write:
+            self._nursery.flush()
 
     def _serve(self, key: selectors.SelectorKey, mask: int) -> None:
         if isinstance(key.data, ActorLink):
@@ -122,11 +136,6 @@ class RootLoop:
             key.data()
 
     def _next_due(self, now: float) -> float:
-        for link in self._links.values():
-            if link.wants_to_write and not link.closed:
-                self._selector.modify(link, selectors.EVENT_READ | selectors.EVENT_WRITE, link)
-        if self._nursery.wants_to_write:
-            self._nursery.flush()
         times = [now + 60.0]
         due = self._office.next_due()
         if due is not None:
@@ -193,7 +202,7 @@ class RootLoop:
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             connection, _ = self._listener.accept()
-            link = ActorLink(connection)
+            link = ActorLink(connection, self._unsent)
             self._selector.register(link, selectors.EVENT_READ, link)
 
     def _read(self, link: ActorLink) -> None:
