@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -15,7 +17,9 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Side, Side
     real = Side(real_socket(), tag)
     with SimulatedEngine(tmp_path_factory.mktemp("sim")) as engine:
         for name, config in IMAGE_CONFIGS.items():
-            status, text = real.call("POST", f"/build?t={tag}-{name}&rm=1", raw=build_context(config))
+            # a label of its own keeps the image from being a step of another one's build, which cannot be removed
+            labels = quote(json.dumps({"parity.of": tag}))
+            status, text = real.call("POST", f"/build?t={tag}-{name}&rm=1&labels={labels}", raw=build_context(config))
             assert (status, "Successfully built" in text) == (200, True), text
             # HEALTHCHECK, STOPSIGNAL and the like of a build are given to the simulated image as its configuration
             inspected = real.call("GET", f"/images/{tag}-{name}/json")[1]["Config"]

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import tarfile
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -51,14 +52,28 @@ class Side:
         self._path = path
         self._tag = tag
 
-    def call(self, method: str, path: str, body: Json | None = None, raw: bytes | None = None) -> tuple[int, Any]:
+    def named(self, text: str) -> str:
+        """The text with what is this run's own: ``{t}`` the tag, ``{net}`` the first three numbers of a subnet,
+        ``{port}`` a host port. Others may run the same tests on the same engine."""
+        number = zlib.crc32(self._tag.encode())
+        subnet = f"10.{200 + number % 50}.{number // 50 % 250}"
+        return text.replace("{t}", self._tag).replace("{net}", subnet).replace("{port}", str(20_000 + number % 10_000))
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        """Status and decoded answer, or its text when it is not one JSON value."""
         connection = UnixHttp(self._path)
         try:
-            content = (
-                raw if raw is not None else json.dumps(body).replace("{t}", self._tag) if body is not None else None
-            )
+            content = raw if raw is not None else None if body is None else self.named(json.dumps(body))
             kind = "application/x-tar" if raw is not None else "application/json"
-            connection.request(method, path.replace("{t}", self._tag), content, {"Content-Type": kind})
+            connection.request(method, self.named(path), content, {"Content-Type": kind, **(headers or {})})
             answer = connection.getresponse()
             text = answer.read().decode()
         finally:

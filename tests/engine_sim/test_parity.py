@@ -14,7 +14,7 @@ FULL_HOST: Json = {
     "NetworkMode": "{t}_net",
     "Binds": ["{t}_vol:/data", "/tmp/{t}:/tmp/resin", "/tmp/{t}:/tmp/balena:ro"],
     "Mounts": [{"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 1048576}}],
-    "PortBindings": {"81/tcp": [{"HostIp": "127.0.0.1", "HostPort": "48911"}]},
+    "PortBindings": {"81/tcp": [{"HostIp": "127.0.0.1", "HostPort": "{port}"}]},
     "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0},
     **dict.fromkeys(
         ("Memory", "MemoryReservation", "NanoCpus", "CpuShares", "CpuQuota", "PidsLimit", "OomScoreAdj"), 0
@@ -81,7 +81,7 @@ BODIES: dict[str, Json] = {
     "an endpoint with an address": {
         "Image": "{t}-plain",
         "HostConfig": {"NetworkMode": "{t}_net"},
-        "NetworkingConfig": {"EndpointsConfig": {"{t}_net": {"IPAMConfig": {"IPv4Address": "10.213.7.9"}}}},
+        "NetworkingConfig": {"EndpointsConfig": {"{t}_net": {"IPAMConfig": {"IPv4Address": "{net}.9"}}}},
     },
     "host network": {"Image": "{t}-rich", "HostConfig": {"NetworkMode": "host"}, "ExposedPorts": {"81/tcp": {}}},
     "no network": {"Image": "{t}-plain", "HostConfig": {"NetworkMode": "none"}},
@@ -155,7 +155,7 @@ BODIES: dict[str, Json] = {
     },
     "a network that is missing": {"Image": "{t}-plain", "HostConfig": {"NetworkMode": "{t}_missing"}},
 }
-SUBNET = {"Name": "{t}_net", "IPAM": {"Config": [{"Subnet": "10.213.7.0/24", "Gateway": "10.213.7.1"}]}}
+SUBNET = {"Name": "{t}_net", "IPAM": {"Config": [{"Subnet": "{net}.0/24", "Gateway": "{net}.1"}]}}
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
@@ -170,6 +170,20 @@ def test_a_container_reads_back_the_same_created_running_and_stopped(both: tuple
             views.append((status, side.call("GET", "/containers/{t}_c/json")[1]))
         ids = {created["Id"]: "ID"}
         return [(code, side.normal(container_view(view), ids)) for code, view in views]
+
+    compare(both, act)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [{"Privileged": True}, {"Privileged": True, "SecurityOpt": ["seccomp=unconfined"]}, {"PidMode": "host"}],
+    ids=["privileged", "privileged with a security option", "the host's processes"],
+)
+def test_a_privileged_container_reads_back_the_same(both: tuple[Side, Side], host: Json) -> None:
+    def act(side: Side) -> Any:
+        status, created = side.call("POST", "/containers/create?name={t}_c", {"Image": "{t}-plain", "HostConfig": host})
+        assert status == 201, created
+        return side.normal(container_view(side.call("GET", "/containers/{t}_c/json")[1]), {created["Id"]: "ID"})
 
     compare(both, act)
 
@@ -231,14 +245,14 @@ NETWORKS: dict[str, Json] = {
         "Name": "{t}_n", "Driver": "bridge", "Options": {}, "EnableIPv6": False, "Internal": False, "ConfigOnly": False,
         "IPAM": {"Driver": "default", "Config": [], "Options": {}}, "Labels": {},
     },
-    "a subnet": {"Name": "{t}_n", "IPAM": {"Config": [{"Subnet": "10.214.7.0/24"}]}},
+    "a subnet": {"Name": "{t}_n", "IPAM": {"Config": [{"Subnet": "{net}.0/24"}]}},
     "everything": {
         "Name": "{t}_n", "Internal": True, "Options": {"o": "p"},
         "IPAM": {
             "Driver": "default", "Options": {"a": "b"},
             "Config": [{
-                "Subnet": "10.214.7.0/24", "Gateway": "10.214.7.9", "IPRange": "10.214.7.0/28",
-                "AuxiliaryAddresses": {"x": "10.214.7.5"},
+                "Subnet": "{net}.0/24", "Gateway": "{net}.9", "IPRange": "{net}.0/28",
+                "AuxiliaryAddresses": {"x": "{net}.5"},
             }],
         },
     },

@@ -33,7 +33,7 @@ def test_a_port_is_given_once(both: tuple[Side, Side]) -> None:
     def act(side: Side) -> Any:
         ports: Json = {
             "ExposedPorts": {"81/tcp": {}},
-            "HostConfig": {"PortBindings": {"81/tcp": [{"HostPort": "48912"}]}},
+            "HostConfig": {"PortBindings": {"81/tcp": [{"HostPort": "{port}"}]}},
         }
         ids = {create(side, "one", **ports): "ONE", create(side, "two", **ports): "TWO"}
         answers = [side.call("POST", f"/containers/{{t}}_{name}/start") for name in ("one", "two")]

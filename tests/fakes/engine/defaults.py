@@ -164,7 +164,10 @@ def _adjust(host: Json) -> None:
         host["LogConfig"] = {"Type": "json-file", "Config": {}}
     if host["Privileged"]:
         host["MaskedPaths"] = host["ReadonlyPaths"] = None
-        host["SecurityOpt"] = [*(host["SecurityOpt"] or []), "label=disable"]
+    options = host["SecurityOpt"] or []
+    open_to_host = host["Privileged"] or "host" in {host["PidMode"], host["IpcMode"]}
+    if open_to_host and not any(option.startswith("label") for option in options):
+        host["SecurityOpt"] = [*options, "label=disable"]
     for bindings in (host["PortBindings"] or {}).values():
         for binding in bindings or []:
             binding.setdefault("HostIp", "")
