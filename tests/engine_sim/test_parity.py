@@ -12,7 +12,7 @@ pytestmark = pytest.mark.engine
 
 FULL_HOST: Json = {
     "NetworkMode": "{t}_net",
-    "Binds": ["{t}_vol:/data", "/tmp:/tmp/resin", "/tmp:/tmp/balena:ro"],
+    "Binds": ["{t}_vol:/data", "/etc:/tmp/resin", "/etc:/tmp/balena:ro"],
     "Mounts": [{"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 1048576}}],
     "PortBindings": {"81/tcp": [{"HostIp": "127.0.0.1", "HostPort": "{port}"}]},
     "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0},
