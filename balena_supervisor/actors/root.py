@@ -39,6 +39,8 @@ from balena_supervisor.runtime.views_of_actors import actors_view
 _STOP_S = 3.0
 _STOP_ONE_S = 2.1
 _STACK_S = 5.0
+#: how long root waits for its last answer to leave, in seconds
+_ANSWER_S = 0.1
 
 
 class RootSupervisor(Actor):
@@ -139,11 +141,14 @@ class RootSupervisor(Actor):
             self._office.give_up(order.reason)
 
     def _kill(self, process: str, mailbox: str) -> None:
-        worker = self._rows[mailbox].mailbox_owner_is_a_worker
-        if worker and self._supervision.watches[mailbox].connected:
+        if self._has_worker(mailbox):
             self._office.kill_worker(mailbox)
         else:
             self._office.kill(process, self._supervision.processes[process].generation)
+
+    def _has_worker(self, mailbox: str) -> bool:
+        """Whether its owner is a worker that is there: then that one is killed, not the server."""
+        return self._rows[mailbox].mailbox_owner_is_a_worker and self._supervision.watches[mailbox].connected
 
     # --- stopping ----------------------------------------------------------------------------------------------
 
@@ -228,17 +233,22 @@ class RootSupervisor(Actor):
         if not asked.done():
             asked.set_exception(NotReady(f"{name} does not answer", name=name))
 
-    def _arbiters(self) -> set[str]:
-        return {f"{row.name}-arbiter" for row in self._rows.values() if row.mailbox_owner_is_a_worker}
+    def _arbiters(self) -> dict[str, ActorRow]:
+        return {f"{row.name}-arbiter": row for row in self._rows.values() if row.mailbox_owner_is_a_worker}
 
     @handles(RestartActor)
     def restart_actor(self, action: RestartActor) -> None:
-        row: ActorRow | None = self._rows.get(action.name)
-        if row is None:
+        row = self._rows.get(action.name) or self._arbiters().get(action.name)
+        if row is None and action.name != "root":
             raise NotFound(f"there is no actor {action.name}", name=action.name)
         output.log("info", action.name, "is restarted on request")
-        self._supervision.restart_asked(row.process_name)
-        self._kill(row.process_name, row.name)
+        if row is None:
+            self.after(_ANSWER_S, self._office.leave)
+        elif action.name == row.name and self._has_worker(row.name):
+            self._office.kill_worker(row.name)
+        else:
+            self._supervision.restart_asked(row.process_name)
+            self._office.kill(row.process_name, self._supervision.processes[row.process_name].generation)
 
     @handles(facts.DumpWanted)
     def dump(self, _: facts.DumpWanted) -> None:

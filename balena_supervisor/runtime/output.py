@@ -26,7 +26,7 @@ class Writer:
 
     def __init__(self, descriptor: int = _STDOUT, max_lines: int = _MAX_LINES) -> None:
         self._descriptor = descriptor
-        self._lines: queue.Queue[bytes] = queue.Queue(max_lines)
+        self._lines: queue.Queue[bytes | None] = queue.Queue(max_lines)
         self._dropped = 0
         self._threaded = False
         self._thread: threading.Thread | None = None
@@ -56,6 +56,12 @@ class Writer:
         waiter.start()
         waiter.join(timeout_s)
 
+    def close(self) -> None:
+        """Write what is queued, then end the thread."""
+        if self._thread is not None:
+            self._lines.put(None)
+            self._thread.join()
+
     def _write_now(self, line: bytes) -> None:
         try:
             if select.select([], [self._descriptor], [], 0)[1]:
@@ -66,8 +72,7 @@ class Writer:
             self._dropped += 1
 
     def _run(self) -> None:
-        while True:
-            line = self._lines.get()
+        while (line := self._lines.get()) is not None:
             if self._dropped:
                 line += f"[warn]    output lines were dropped count={self._dropped}\n".encode()
                 self._dropped = 0

@@ -150,7 +150,7 @@ class ShowTrace(Query[TraceView], frozen=True, kw_only=True):
 
 
 class RestartActor(Action[None], frozen=True, kw_only=True):
-    """Kill the process; it is restarted at once. Fails with ``not-found``."""
+    """Kill the process; it is restarted at once, for ``root`` with all others. Fails with ``not-found``."""
 
     name: str
 

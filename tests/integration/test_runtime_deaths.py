@@ -181,3 +181,8 @@ def test_a_restart_on_request_comes_without_back_off(toys: ToySupervisor) -> Non
     assert toys.ask("root", "RestartActor", name="one")["ok"]
     toys.wait_for_line("one 2 started")
     assert toys.ask("root", "RestartActor", name="nobody")["code"] == "not-found"
+
+
+def test_root_itself_may_be_restarted_on_request(toys: ToySupervisor) -> None:
+    assert toys.ask("root", "RestartActor", name="root")["ok"]
+    wait_until(lambda: toys.actor("root").get("generation") == 2, "the second root")
