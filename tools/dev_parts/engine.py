@@ -98,8 +98,18 @@ def _owned(program: Program, bridge: "_Bridge", socket: Path) -> Iterator[None]:
     finally:
         if not program.running():
             bridge.remove()
+            _unmount_below(socket.parent, program.prefix)
             shutil.rmtree(socket.parent, ignore_errors=True)
             tidy_run_folder()
+
+
+def _unmount_below(folder: Path, prefix: list[str]) -> None:
+    """What dockerd leaves mounted when it had to stop containers itself."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    left = [mount for mount in mounts if mount.startswith(f"{folder}/")]
+    if left:
+        command = [*prefix, which("umount") or "umount", "--lazy", *reversed(left)]
+        subprocess.run(command, check=False, capture_output=True)
 
 
 def _can_start() -> list[str]:
@@ -118,7 +128,7 @@ def _command(socket: Path, bridge: "_Bridge") -> list[str]:
     command += ["--exec-root", str(socket.parent / "exec"), "--pidfile", str(socket.parent / "pid")]
     if os.geteuid() != 0:
         command += ["--group", grp.getgrgid(os.getgid()).gr_name]
-    if Path("/sys/class/net/docker0").exists():
+    if bridge.docker0_exists():
         # Another engine is or was at work. Two share docker0 and the firewall: the second would give docker0 another
         # address and flush the rules of the first, whose published ports are then dead (seen with 20.10). So ours
         # gets its own bridge and leaves the firewall alone; ports are published by docker-proxy.
@@ -137,6 +147,9 @@ class _Bridge:
         self._note = DEV / "engine" / "bridge"
         number = int(CHECKOUT, 16)
         self._address = ipaddress.IPv4Address(f"10.{200 + number % 50}.{number // 50 % 256}.1")
+
+    def docker0_exists(self) -> bool:
+        return not self._ip("link", "show", "docker0")  # not from /sys, which may show another network namespace
 
     def make(self) -> str:
         """Make one of our own. Raises ``ProgramFailed``."""
@@ -157,9 +170,11 @@ class _Bridge:
         self._note.write_text(name)
 
     def remove(self) -> None:
-        """Once the engine is stopped: it leaves its bridge behind."""
+        """Once the engine is stopped: it leaves its bridge behind, and supervisor0 if no other engine may use it."""
         if self._note.exists():
-            self._ip("link", "del", self._note.read_text())
+            name = self._note.read_text()
+            for bridge in (name, "supervisor0") if name == "docker0" else (name,):
+                self._ip("link", "del", bridge)
             self._note.unlink()
 
     def _ip(self, *arguments: str) -> str:

@@ -30,7 +30,7 @@ class Program:
         self.folder = folder
         self.log = folder / f"{name}.log"
         self._record = folder / f"{name}.json"
-        self._prefix = list(prefix)
+        self.prefix = list(prefix)
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(
@@ -46,7 +46,7 @@ class Program:
         keep = self.log.exists() and self.log.stat().st_size < _MAX_LOG_BYTES
         with self.log.open("ab" if keep else "wb") as output:
             self._child = subprocess.Popen(
-                [*self._prefix, *arguments],
+                [*self.prefix, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -95,8 +95,8 @@ class Program:
             return ""
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
-        if self._prefix:
-            subprocess.run([*self._prefix, "kill", f"-{number.value}", str(pid)], check=False)
+        if self.prefix:
+            subprocess.run([*self.prefix, "kill", f"-{number.value}", str(pid)], check=False)
         else:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)

@@ -74,7 +74,8 @@ def _supervise(stack: ExitStack, engine: Engine, images: Images, *, once: bool, 
         say("taking over the containers that an interrupted run left")
     else:
         shutil.rmtree(_PLACE, ignore_errors=True)
-    port, web_port = free_port(_API_PORT), free_port(_WEB_PORT)
+    web_port = _web_port(kept=kept)
+    port = free_port(_API_PORT)
     supervisor = Supervisor(_PLACE, run_dir, engine_url=engine.url, instance=INSTANCE, port=port)
     stack.callback(tidy_run_folder)
     stack.callback(shutil.rmtree, run_dir, ignore_errors=True)
@@ -82,6 +83,17 @@ def _supervise(stack: ExitStack, engine: Engine, images: Images, *, once: bool, 
     stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave a mess
     supervisor.start()
     _follow(supervisor, images, web_port if engine.real else None, once=once, timeout_s=timeout_s)
+
+
+def _web_port(*, kept: bool) -> int:
+    """The sample's published port: another one would make another container of a kept one."""
+    note = _PLACE / "web-port"
+    if kept and note.exists():
+        return int(note.read_text())
+    port = free_port(_WEB_PORT)
+    _PLACE.mkdir(parents=True, exist_ok=True)
+    note.write_text(str(port))
+    return port
 
 
 def _keep_or_clean(stack: ExitStack, engine: Engine) -> bool:
