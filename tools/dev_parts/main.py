@@ -31,6 +31,9 @@ def main(arguments: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # as after "| head"; what was started is stopped by now
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _in_environment(options: argparse.Namespace, rest: list[str]) -> int:
