@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import docker
@@ -43,6 +45,27 @@ def test_the_sample_runs_on_the_simulated_engine(dev_folder: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "using the simulated engine" in done.stdout
     assert "all services run. API: http://127.0.0.1:" in done.stdout
+
+
+def test_services_that_do_not_run_in_time_are_a_failure_with_the_reason(dev_folder: Path) -> None:
+    done = run(dev_folder, "--simulated", "--timeout", "0")
+
+    assert done.returncode == 1
+    assert "not all services run after 0 s" in done.stdout
+    assert f"end of {dev_folder}/data/supervisor.log" in done.stdout
+
+
+def test_another_port_is_taken_when_the_usual_one_is_not_free(dev_folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # somebody else has it: as good
+            taken.bind(("127.0.0.1", 48484))
+            taken.listen()
+        done = run(dev_folder, "--simulated")
+
+    assert done.returncode == 0, done.stdout
+    assert "API: http://127.0.0.1:" in done.stdout
+    assert "API: http://127.0.0.1:48484 " not in done.stdout
 
 
 @pytest.mark.engine
