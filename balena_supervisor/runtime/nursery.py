@@ -309,6 +309,8 @@ class Nursery:
             process.set_title(title)
             main()
             code = 0
+        except SystemExit as leaving:  # how gunicorn ends its arbiter and its worker
+            code = leaving.code if isinstance(leaving.code, int) else EXIT_FAILED
         except BaseException as error:  # noqa: BLE001  # nothing may return into the nursery's loop
             output.log("error", title.removeprefix("sv-"), "cannot run", error=f"{type(error).__name__}: {error}")
             output.flush()

@@ -107,6 +107,29 @@ def test_a_restarted_actor_sees_the_newest_retained_event_before_anything_else(t
     ]
 
 
+def test_of_many_commands_none_is_lost_and_none_overtakes_while_the_actor_is_killed_again_and_again(
+    toys: ToySupervisor,
+) -> None:
+    for round_ in range(6):
+        toys.wait_for_line(f"one {round_ + 1} started")
+        pid = toys.wait_running("one")["one"]["pid"]
+        for number in range(30):
+            how = "pool" if number % 3 else "at-once"
+            toys.open(f"{round_}-{number}")
+            toys.tell("one", "Work", name=f"{round_}-{number}", how=how)
+        toys.kill(pid)
+    names = [f"{round_}-{number}" for round_ in range(6) for number in range(30)]
+
+    def done() -> bool:
+        ended = {line.split()[-1] for line in toys.diary.lines() if " done " in line}
+        return ended >= set(names)
+
+    wait_until(done, "all are done")
+    begun = [line.split()[-1] for line in toys.diary.lines() if line.startswith("one") and " begins " in line]
+    assert list(dict.fromkeys(begun)) == names
+    assert toys.dead_letters() == []
+
+
 def test_actors_that_share_a_process_restart_together(toys: ToySupervisor) -> None:
     actors = toys.actors()
     assert actors["three"]["pid"] == actors["four"]["pid"]
