@@ -67,6 +67,12 @@ class TargetChanged(Event, frozen=True, kw_only=True):
     target: TargetState
 
 
+class TargetApplied(Event, frozen=True, kw_only=True):
+    """From the planner: nothing is left to do for the target of this version."""
+
+    version: int
+
+
 # --- steps ---------------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ from balena_supervisor.messages import (
     Step,
     StepDone,
     StepFailed,
+    TargetApplied,
     TargetChanged,
 )
 from balena_supervisor.model.app import ComposedApp
@@ -199,6 +200,7 @@ class Planner(Actor):
         applied = planned.empty and not under_way
         if applied and self._apply.applying:
             log("success", "device state", "target is applied", version=picture.target.version)
+            self.post.publish(TargetApplied(version=picture.target.version))
         self._apply.settle(applied=applied, waiting=waiting, now=now)
         self._arm_retry(now)
         self._publish_soon()

@@ -23,12 +23,15 @@ from balena_supervisor.messages import (
     ImagesChanged,
     KeysChanged,
     ResourcesChanged,
+    TargetApplied,
     TargetChanged,
 )
 from balena_supervisor.model.device import HostFacts
 from balena_supervisor.runtime.actor import Actor, Ports
 from balena_supervisor.runtime.table import ActorRow
 from balena_supervisor.settings import Settings
+
+PICTURES = (ImagesChanged, ContainersChanged, ResourcesChanged)
 
 
 def start_list(settings: Settings) -> tuple[ActorRow, ...]:
@@ -64,33 +67,19 @@ def start_list(settings: Settings) -> tuple[ActorRow, ...]:
         ActorRow(
             name="target-state",
             start=start(Targets, TargetPorts, **database),
-            subscriptions=(ConfigChanged,),
+            subscriptions=(ConfigChanged, TargetApplied),
         ),
         ActorRow(
             name="images",
             start=start(Images, ImagePorts, **worker, **database, own_image=settings.own_image),
             subscriptions=(ConfigChanged, TargetChanged),
         ),
-        ActorRow(
-            name="containers",
-            start=start(Containers, WorkerPorts, **worker),
-            critical=True,
-        ),
-        ActorRow(
-            name="resources",
-            start=start(Resources, WorkerPorts, **worker),
-        ),
+        ActorRow(name="containers", start=start(Containers, WorkerPorts, **worker), critical=True),
+        ActorRow(name="resources", start=start(Resources, WorkerPorts, **worker)),
         ActorRow(
             name="planner",
             start=start(Planner, PlannerPorts, **database, host=host),
-            subscriptions=(
-                ConfigChanged,
-                KeysChanged,
-                TargetChanged,
-                ImagesChanged,
-                ContainersChanged,
-                ResourcesChanged,
-            ),
+            subscriptions=(ConfigChanged, KeysChanged, TargetChanged, *PICTURES),
             critical=True,
         ),
         http_row(settings.version),

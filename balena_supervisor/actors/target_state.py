@@ -14,10 +14,10 @@ from balena_supervisor.db.target_store import TargetStore
 from balena_supervisor.errors import DatabaseRefused, InvalidTarget, NotInLocalMode, NotReady
 from balena_supervisor.messages import (
     ConfigChanged,
-    DeviceStateChanged,
     KeysChanged,
     SetLocalTarget,
     TargetAccepted,
+    TargetApplied,
     TargetChanged,
 )
 from balena_supervisor.model.device import Configuration
@@ -89,11 +89,10 @@ class Targets(Actor):
         self._publish(target, configuration.source)
         return TargetAccepted(version)
 
-    @handles(DeviceStateChanged)
-    def device_state_changed(self, event: DeviceStateChanged) -> None:
+    @handles(TargetApplied)
+    def target_applied(self, event: TargetApplied) -> None:
         """A target that may break locks may do so until it is applied, not after the next start again."""
-        state = event.state
-        if self._target.force and state.target_version == self._target.version and not state.applying:
+        if self._target.force and event.version == self._target.version:
             self._target = msgspec.structs.replace(self._target, force=False)
             self._target_store.forget_force()
 

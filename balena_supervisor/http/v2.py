@@ -44,7 +44,9 @@ class LocalTarget:
         configuration = picture.need_configuration()
         apps = self._api.ask("planner", GetComposedTarget())
         target = picture.target
-        config = complete_config(target.config if target else {}, not configuration.managed)
+        stored = target.config if target else {}
+        is_set = target is not None and target.is_set
+        config = complete_config(stored, not configuration.managed, target_set=is_set)
         name = target.name if target and target.is_set else configuration.name
         json_answer(local_target(name=name, config=config, apps=apps, source=configuration.source)).send(resp)
 

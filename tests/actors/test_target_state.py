@@ -18,15 +18,14 @@ from balena_supervisor.db.target_store import TargetStore
 from balena_supervisor.errors import DatabaseRefused, InvalidTarget, NotInLocalMode, NotReady
 from balena_supervisor.messages import (
     ConfigChanged,
-    DeviceStateChanged,
     KeysChanged,
     SetLocalTarget,
     TargetAccepted,
+    TargetApplied,
     TargetChanged,
 )
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import Configuration
-from balena_supervisor.model.state import DeviceState
 from balena_supervisor.model.target import TargetApp, TargetState
 from balena_supervisor.runtime.actor import Deliver
 from balena_supervisor.runtime.message import Message
@@ -286,13 +285,9 @@ def test_force_ends_when_the_target_is_applied(device: Device) -> None:
     device.start()
     version = device.post_target(service(), force="on").version
     assert device.target.force
-    for state in (
-        DeviceState(target_version=version, applying=True),
-        DeviceState(target_version=version - 1, applying=False),
-    ):
-        device.send(DeviceStateChanged(state=state))
+    device.send(TargetApplied(version=version - 1))
     device.stop()
     assert device.start().target.force
-    device.send(DeviceStateChanged(state=DeviceState(target_version=version, applying=False)))
+    device.send(TargetApplied(version=version))
     device.stop()
     assert not device.start().target.force

@@ -11,12 +11,13 @@ def target(
     *,
     volumes: dict[str, Any] | None = None,
     networks: dict[str, Any] | None = None,
-    commit: str = "release1",
+    release: str = "release1",
 ) -> dict[str, Any]:
     """A body for ``POST /v2/local/target-state`` with one app.
 
     ``services`` is name -> fields; each needs ``image`` at least, what else is required has a default. The number of
-    a service is its place, from 1.
+    a service is its place, from 1. The commit is the release with the app id: container names hold the commit and no
+    app, and other tests use the engine at the same time.
     """
     numbered = {
         str(number): {
@@ -31,13 +32,17 @@ def target(
     }
     app = {
         "name": f"app{app_id}",
-        "commit": commit,
+        "commit": commit_of(app_id, release),
         "releaseId": 1,
         "services": numbered,
         "volumes": volumes or {},
         "networks": networks or {},
     }
     return {"local": {"name": "tested", "config": {}, "apps": {str(app_id): app}}}
+
+
+def commit_of(app_id: int, release: str = "release1") -> str:
+    return f"{release}-{app_id}"
 
 
 def no_apps() -> dict[str, Any]:
