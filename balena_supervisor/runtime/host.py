@@ -96,7 +96,7 @@ class ActorHost:
             return
         try:
             message = msgspec.msgpack.decode(frame.body, type=message_type, strict=True)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(frame, "malformed-message", f"cannot read {frame.type}: {error}")
             return
         self._put(Deliver(message, lambda result, error: self._settle(frame, result, error)))
@@ -191,7 +191,7 @@ class ActorHost:
             answer = msgspec.msgpack.decode(reply.body, type=ask.answer_type, strict=True)
         except RemoteError as error:
             _set(ask.future, error=error)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = f"cannot read the answer to {ask.name}: {error}"
             _set(ask.future, error=RemoteError(ErrorRecord("malformed-message", reason)))
         else:

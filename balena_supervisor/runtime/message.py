@@ -71,7 +71,7 @@ class Notice(Message, frozen=True, kw_only=True):
 class DeliveryFailed(Notice, frozen=True, kw_only=True):
     """A told command was not carried out.
 
-    ``body`` is the command as decoded builtins, so that its sender can see which one it was.
+    ``body`` is the command as decoded builtins, so that its sender can see which one it was; empty above 1 MiB.
     ``code`` is ``mailbox-full``, ``too-many-deaths``, ``unknown-message``, ``malformed-message``, ``handler-failed``
     or ``deadline-passed``.
     """

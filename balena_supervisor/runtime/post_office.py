@@ -28,6 +28,8 @@ from balena_supervisor.runtime.views import MailboxSize, MailboxView
 
 ROOT = "root"
 _MANY = 64
+#: a failed command goes back to its sender with its body up to this size
+_MAX_RETURNED_BYTES = 1024 * 1024
 
 
 class Link(Protocol):
@@ -231,7 +233,7 @@ class PostOffice:
         sender = self._boxes.get(letter.sender)
         if sender is None:
             return
-        body = builtins_of(letter.body)
+        body = builtins_of(letter.body) if len(letter.body) <= _MAX_RETURNED_BYTES else None
         failed = DeliveryFailed(
             recipient=letter.recipient,
             message_type=letter.type,

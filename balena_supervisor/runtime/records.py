@@ -29,7 +29,7 @@ def builtins_of(body: bytes) -> Any:
     """A body as plain values; None when it is no MessagePack."""
     try:
         return msgspec.msgpack.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

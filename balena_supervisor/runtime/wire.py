@@ -163,7 +163,11 @@ def encode_error(record: ErrorRecord) -> bytes:
 
 
 def decode_error(body: bytes) -> ErrorRecord:
-    return msgspec.msgpack.decode(body, type=ErrorRecord)
+    """Something in any case: an error that cannot be read is still an error."""
+    try:
+        return msgspec.msgpack.decode(body, type=ErrorRecord)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return ErrorRecord("malformed-message", f"cannot read the error: {error}")
 
 
 class FrameReader:

@@ -146,6 +146,21 @@ def test_a_told_command_that_fails_comes_back_to_its_sender(post: Office) -> Non
     assert post.dead() == [("One", "handler-failed")]
 
 
+def test_a_large_command_comes_back_without_its_body(post: Office) -> None:
+    body = msgspec.msgpack.encode({"x": "y" * (15 << 20)})
+    post.office.received("a", wire.Send(0, "a", "nobody", "command", "Large", body))
+    notice = post.a.of(wire.Deliver)[0]
+    assert msgspec.msgpack.decode(notice.body)["code"] == "unknown-recipient"
+    assert msgspec.msgpack.decode(notice.body)["body"] == {}
+
+
+def test_an_error_that_cannot_be_read_is_still_an_error(post: Office) -> None:
+    b = post.join("b")
+    post.send("One")
+    post.settle(b, b"rubbish", "handler-failed")
+    assert post.dead() == [("One", "handler-failed")]
+
+
 def test_a_failed_ask_is_no_dead_letter_but_one_that_cannot_be_read_is(post: Office) -> None:
     b = post.join("b")
     for number, code in ((1, "handler-failed"), (2, "malformed-message")):

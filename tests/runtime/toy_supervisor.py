@@ -86,9 +86,11 @@ class ToySupervisor:
             return connection
 
         with wait_until(connected, f"the gate\n{self.output}") as connection, connection.makefile("rwb") as stream:
-            stream.write(json.dumps(what).encode() + b"\n")
-            stream.flush()
-            line = stream.readline()
+            line = b""
+            with contextlib.suppress(ConnectionError):
+                stream.write(json.dumps(what).encode() + b"\n")
+                stream.flush()
+                line = stream.readline()
         return json.loads(line) if line else {"ok": False, "code": "gate-lost"}
 
     def ask(self, to: str, type_: str, timeout_s: float = 10, **message: Any) -> dict[str, Any]:
