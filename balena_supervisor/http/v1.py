@@ -8,7 +8,7 @@ from balena_supervisor.errors import SupervisorError
 from balena_supervisor.http.answer import bare_status, text
 from balena_supervisor.http.api import Api
 from balena_supervisor.http.snapshots import Picture
-from balena_supervisor.runtime.views import GetHealth, HealthView
+from balena_supervisor.runtime.views import ActorsView, ListActors
 
 OK = text("OK")
 HEALTHY = bare_status(200)
@@ -38,7 +38,7 @@ class Healthy:
         picture.need_configuration()
         problems = apply_problems(picture, self._api.clock.monotonic())
         try:
-            problems += actor_problems(self._api.ask("root", GetHealth()))
+            problems += actor_problems(self._api.ask("root", ListActors(memory=False)))
         except SupervisorError as error:
             problems.append(f"root: {error.message}")
         if problems:
@@ -46,7 +46,7 @@ class Healthy:
         (UNHEALTHY if problems else HEALTHY).send(resp)
 
 
-def actor_problems(view: HealthView) -> list[str]:
+def actor_problems(view: ActorsView) -> list[str]:
     """One text for each actor that is down or hung."""
     return [f"{actor.name}: {actor.state} {actor.problem}".rstrip() for actor in view.actors if actor.state in _ILL]
 

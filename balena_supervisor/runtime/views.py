@@ -153,19 +153,3 @@ class RestartActor(Action[None], frozen=True, kw_only=True):
     """Kill the process; it is restarted at once, for ``root`` with all others. Fails with ``not-found``."""
 
     name: str
-
-
-class ActorHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One process that should run; ``state`` and ``problem`` as in :class:`ActorView`."""
-
-    name: str
-    state: str
-    problem: str = ""
-
-
-class HealthView(msgspec.Struct, frozen=True, kw_only=True):
-    actors: tuple[ActorHealth, ...]
-
-
-class GetHealth(Query[HealthView], frozen=True, kw_only=True):
-    """The state of every actor from memory; cheap, unlike :class:`ListActors`."""

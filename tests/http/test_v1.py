@@ -5,19 +5,23 @@ from __future__ import annotations
 import pytest
 
 from balena_supervisor.model.state import DeviceState, EngineLink, Waiting
-from balena_supervisor.runtime.views import ActorHealth, GetHealth, HealthView
+from balena_supervisor.runtime.views import ActorsView, ActorView, ListActors
 from tests.http.support import ENDPOINT, Device, image, remote
 
 LIMIT_S = 2 * 900
 
 
-def view(*states: str) -> HealthView:
-    return HealthView(actors=tuple(ActorHealth(name=f"a{n}", state=state) for n, state in enumerate(states)))
+def view(*states: str) -> ActorsView:
+    return ActorsView(
+        actors=tuple(
+            ActorView(name=f"a{n}", pid=1, generation=1, state=state, uptime_s=1) for n, state in enumerate(states)
+        )
+    )
 
 
 @pytest.fixture
 def well(managed: Device) -> Device:
-    managed.post.answers[GetHealth] = view("running", "running")
+    managed.post.answers[ListActors] = view("running", "running")
     return managed
 
 
@@ -29,25 +33,25 @@ def test_a_device_whose_actors_run_is_healthy(well: Device) -> None:
 
 @pytest.mark.parametrize("state", ["back-off", "hung", "stopped"])
 def test_an_actor_that_is_down_or_hung_is_unhealthy(well: Device, state: str) -> None:
-    well.post.answers[GetHealth] = view("running", state)
+    well.post.answers[ListActors] = view("running", state)
     answer = well.client.simulate_get("/v1/healthy")
     assert (answer.status_code, answer.text) == (500, "Unhealthy")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
 def test_an_actor_that_starts_is_no_reason(well: Device) -> None:
-    well.post.answers[GetHealth] = view("running", "starting")
+    well.post.answers[ListActors] = view("running", "starting")
     assert well.client.simulate_get("/v1/healthy").status_code == 200
 
 
 @pytest.mark.parametrize("code", ["actor-restarted", "mailbox-full", "deadline-passed"])
 def test_a_root_that_does_not_answer_is_unhealthy(well: Device, code: str) -> None:
-    well.post.answers[GetHealth] = remote(code)
+    well.post.answers[ListActors] = remote(code)
     assert well.client.simulate_get("/v1/healthy").status_code == 500
 
 
 def test_a_silent_root_is_unhealthy(well: Device) -> None:
-    del well.post.answers[GetHealth]
+    del well.post.answers[ListActors]
     assert well.client.simulate_get("/v1/healthy").status_code == 500
 
 
