@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from balena_supervisor.actors.root import RootSupervisor
-from balena_supervisor.actors.start_list import start_list
+from balena_supervisor.actors.root import RootSupervisor, start_list
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.runtime.nursery import run_nursery
 from balena_supervisor.runtime.supervision import Limits

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "actors": ("actors", "state", "adapters", "db", "settings", *_COMMON),
     # these three put actors, runtime and the application of ``http`` together
     "actors.root": ("actors", "runtime", "settings", *_COMMON),
-    "actors.start_list": ("actors", "adapters", "runtime.table", "settings", *_COMMON),
+    "actors.root": ("actors", "adapters", "runtime.table", "settings", *_COMMON),
     "actors.http_process": ("actors", "http", "runtime", *_COMMON),
     "http": ("http", "state", "settings", *_COMMON),
     "cli": ("cli", "plan_command", "state", "settings", *_COMMON),
