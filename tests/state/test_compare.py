@@ -22,6 +22,11 @@ def compare(current: dict[str, Any], target: dict[str, Any], **target_changes: A
     return differences(created(composed(current)), composed(target, **target_changes), {"other": "f" * 64})
 
 
+def shown(value: Any) -> str:
+    """A name for a value; sets in order, since all workers of a test run must name a test alike."""
+    return str(sorted(value) if isinstance(value, set) else value)
+
+
 # Two compositions, and the fields in which a container of the first is not what the second wants.
 ROWS: list[tuple[dict[str, Any], dict[str, Any], set[str]]] = [
     ({}, {}, set()),
@@ -92,7 +97,7 @@ ROWS: list[tuple[dict[str, Any], dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("current", "target", "expected"), ROWS, ids=str)
+@pytest.mark.parametrize(("current", "target", "expected"), ROWS, ids=shown)
 def test_exactly_the_fields_that_differ_are_named(
     current: dict[str, Any], target: dict[str, Any], expected: set[str]
 ) -> None:
@@ -204,7 +209,7 @@ NETWORKS: list[tuple[dict[str, Any], dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("current", "target", "expected"), NETWORKS, ids=str)
+@pytest.mark.parametrize(("current", "target", "expected"), NETWORKS, ids=shown)
 def test_the_fields_in_which_a_network_differs_are_named(
     current: dict[str, Any], target: dict[str, Any], expected: set[str]
 ) -> None:

@@ -1,7 +1,6 @@
 """``tools/dev test``: all tests, those on a real engine and registry included."""
 
 import os
-import random
 import signal
 import subprocess
 from contextlib import ExitStack
@@ -19,10 +18,7 @@ _CHOOSING = ("-k", "-m", "-n", "-s", "--lf", "--ff", "--pdb", "--collect-only", 
 def test(arguments: list[str], *, simulated: bool) -> int:
     """Run pytest; returns its exit code. Without an engine the tests marked ``engine`` are left out, in CI it fails."""
     with ExitStack() as stack:
-        # workers must name tests alike, also those named after a set; printed, so that a failure can be repeated
-        seed = os.environ.get("PYTHONHASHSEED") or str(random.randrange(2**32))  # noqa: S311  # no secret
-        say(f"PYTHONHASHSEED={seed}")
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        environment = dict(os.environ)
         left_out: dict[str, str] = {}
         try:
             if simulated:
