@@ -202,17 +202,12 @@ REFUSED: dict[str, tuple[str, Json]] = {
         "/containers/create?name={t}_c",
         {"Image": "{t}-plain", "HostConfig": {"Binds": ["{t}_a:/x", "{t}_b:/x"]}},
     ),
-    "two networks": (
-        "/containers/create?name={t}_c",
-        {"Image": "{t}-plain", "NetworkingConfig": {"EndpointsConfig": {"{t}_a": {}, "{t}_b": {}}}},
-    ),
     "a network without a name": ("/networks/create", {"Name": ""}),
     "a predefined network": ("/networks/create", {"Name": "host"}),
     "an IPAM pool without a subnet": (
         "/networks/create",
         {"Name": "{t}_n", "IPAM": {"Config": [{"Gateway": "10.1.1.1"}]}},
     ),
-    "a subnet in use": ("/networks/create", {"Name": "{t}_n", "IPAM": {"Config": [{"Subnet": "172.17.0.0/24"}]}}),
     "IPv6 without a pool": ("/networks/create", {"Name": "{t}_n", "EnableIPv6": True}),
     "a bad option of a volume": ("/volumes/create", {"Name": "{t}_v", "DriverOpts": {"bad": "x"}}),
     "a bad name of a volume": ("/volumes/create", {"Name": "{t}/v"}),
@@ -235,6 +230,25 @@ def test_a_refusal_has_the_same_status_and_text(both: tuple[Side, Side], path: s
     def act(side: Side) -> Any:
         status, answer = side.call(method or "POST", rest, body or None)
         return status, side.normal(answer, {})
+
+    compare(both, act)
+
+
+def test_two_networks_at_once_are_refused_alike_in_whichever_order_they_are_named(both: tuple[Side, Side]) -> None:
+    def act(side: Side) -> Any:
+        body = {"Image": "{t}-plain", "NetworkingConfig": {"EndpointsConfig": {"{t}_a": {}, "{t}_b": {}}}}
+        status, answer = side.call("POST", "/containers/create?name={t}_c", body)
+        return status, sorted(side.normal(answer, {})["message"].replace(",", "").split())
+
+    compare(both, act)
+
+
+def test_a_subnet_in_use_is_refused_with_the_same_status_and_text(both: tuple[Side, Side]) -> None:
+    def act(side: Side) -> Any:
+        first = {"Name": "{t}_n", "IPAM": {"Config": [{"Subnet": "{net}.0/24"}]}}
+        assert side.call("POST", "/networks/create", first)[0] == 201
+        second = {"Name": "{t}_m", "IPAM": {"Config": [{"Subnet": "{net}.128/25"}]}}
+        return side.call("POST", "/networks/create", second)
 
     compare(both, act)
 
