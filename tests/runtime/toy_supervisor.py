@@ -85,12 +85,11 @@ class ToySupervisor:
                 return None
             return connection
 
-        with wait_until(connected, f"the gate\n{self.output}") as connection, connection.makefile("rwb") as stream:
-            line = b""
-            with contextlib.suppress(ConnectionError):
-                stream.write(json.dumps(what).encode() + b"\n")
-                stream.flush()
-                line = stream.readline()
+        line = b""
+        gate = wait_until(connected, f"the gate\n{self.output}")
+        with gate, contextlib.suppress(ConnectionError), gate.makefile("rb") as answers:
+            gate.sendall(json.dumps(what).encode() + b"\n")
+            line = answers.readline()
         return json.loads(line) if line else {"ok": False, "code": "gate-lost"}
 
     def ask(self, to: str, type_: str, timeout_s: float = 10, **message: Any) -> dict[str, Any]:
