@@ -133,9 +133,7 @@ def test_a_new_worker_has_every_snapshot_before_it_answers(supervisor: Superviso
 
 
 @pytest.mark.parametrize("name", ["http", "http-arbiter", "root"])
-def test_a_killed_process_costs_requests_in_flight_and_no_refused_connection(
-    supervisor: Supervisor, name: str
-) -> None:
+def test_a_killed_process_costs_requests_in_flight_and_no_refused_connection(supervisor: Supervisor, name: str) -> None:
     killed = supervisor.actor(name)["pid"]
     os.kill(killed, signal.SIGKILL)
     supervisor.wait_for_another(name, killed)
