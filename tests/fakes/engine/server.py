@@ -192,9 +192,14 @@ class Server:
 
     def join(self, timeout_s: float = 5) -> None:
         """Wait for the threads, after ``stop``. Raises ``AssertionError`` when one is left."""
+        self._join(self._acceptor, timeout_s)  # first: it may be about to start one of the others
         with self._lock:
-            threads = [*self._threads, self._acceptor]
+            threads = list(self._threads)
         for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(timeout_s)
-                assert not thread.is_alive(), f"a thread of the simulated engine is left: {thread.name}"
+            self._join(thread, timeout_s)
+
+    @staticmethod
+    def _join(thread: threading.Thread, timeout_s: float) -> None:
+        if thread is not threading.current_thread():
+            thread.join(timeout_s)
+            assert not thread.is_alive(), f"a thread of the simulated engine is left: {thread.name}"
