@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, BinaryIO, NoReturn
 from urllib.parse import parse_qsl
 
 import falcon
 import msgspec
+from gunicorn.http.errors import ParseException
 
 from balena_supervisor.http.answer import Refused, failed
+from balena_supervisor.state.violations import Violations
 
 LIMIT_BYTES = 10 * 1024 * 1024
 _STEP_BYTES = 256 * 1024
+#: Texts, which are skipped, and the numbers that are not JSON or have more digits than Python reads.
+_TEXT_OR_NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?Infinity|NaN|-?[0-9]{4301,})')
 
 
 def read_body(req: falcon.Request) -> Any:
     """The decoded body: an object or a list, ``{}`` without a body or with another content type.
 
-    Raises ``Refused``: 413 over the limit, 400 with line and column when it is no JSON object or list.
+    Raises ``Refused``: 413 over the limit, 400 with line and column when it is no JSON object or list, 400 with the
+    path of a value that the actors cannot send to each other.
     """
     chunked = req.get_header("Transfer-Encoding") is not None
     if not chunked and not req.content_length:
@@ -48,15 +54,26 @@ def parse_json(raw: bytes) -> Any:
         _malformed(text, start, "an object or a list is needed", None)
     try:
         value = json.loads(text, parse_constant=_no_constant)
-        # What cannot travel between the actors is refused here: whole numbers over 64 bits, half surrogates.
-        msgspec.msgpack.encode(value)
     except json.JSONDecodeError as error:
         _malformed(text, error.pos, error.msg, error)
     except RecursionError as error:
         _malformed(text, start, "nested too deeply", error)
-    except (ValueError, OverflowError) as error:
-        _malformed(text, start, "it holds a value that is not portable", error)
+    except ValueError as error:
+        places = (match.start(1) for match in _TEXT_OR_NO_NUMBER.finditer(text) if match[1])
+        _malformed(text, next(places, start), "not a number that JSON can hold", error)
+    _check_portable(value)
     return value
+
+
+def _check_portable(value: Any) -> None:
+    """Refuse what cannot travel between the actors: whole numbers over 64 bits, halves of surrogate pairs."""
+    try:
+        msgspec.msgpack.encode(value)
+    except (ValueError, OverflowError, RecursionError) as error:
+        violations = Violations()
+        violations.portable((), value)
+        message = "; ".join(violations.lines) or str(error)
+        raise Refused(failed(400, f"cannot read the body: {message}")) from error
 
 
 def _read(stream: BinaryIO, length: int | None) -> bytes:
@@ -70,6 +87,8 @@ def _read(stream: BinaryIO, length: int | None) -> bytes:
             part = stream.read(want)
         except TimeoutError as error:
             raise Refused(failed(408, "cannot read the body: it came too slowly")) from error
+        except ParseException as error:
+            raise Refused(failed(400, f"cannot read the body: {error}")) from error
         except OSError as error:
             raise Refused(failed(503, f"cannot read the body: {error.strerror or error}")) from error
         if not part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -77,21 +78,24 @@ class Violations:
     def open_object(self, path: Path, value: object) -> dict[str, Any]:
         """An object whose content is not looked into, except that every process must be able to hold it."""
         fields = self.mapping(path, value)
-        self._check_portable(path, fields, _DEEPEST)
+        self.portable(path, fields)
         return fields
 
-    def _check_portable(self, path: Path, value: object, depth: int) -> None:
+    def portable(self, path: Path, value: object, depth: int = _DEEPEST) -> None:
+        """Any JSON that can be sent to every process and stored as JSON again; ``depth`` is how many levels it has."""
         if depth == 0:
             self.add(path, f"at most {_DEEPEST} levels", "…")
         elif isinstance(value, dict):
             for name, entry in value.items():
-                self._check_portable((*path, name), name, depth)
-                self._check_portable((*path, name), entry, depth - 1)
+                self.portable((*path, name), name, depth)
+                self.portable((*path, name), entry, depth - 1)
         elif isinstance(value, list):
             for index, entry in enumerate(value):
-                self._check_portable((*path, str(index)), entry, depth - 1)
+                self.portable((*path, str(index)), entry, depth - 1)
         elif isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
             self.add(path, "a number of at most 64 bits", value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            self.add(path, "a finite number", value)
         elif isinstance(value, str) and not is_unicode(value):
             self.add(path, "a text of whole characters", value)
 

@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import pytest
+from gunicorn.http.errors import InvalidChunkSize
 
 from balena_supervisor.http.answer import Refused
 from balena_supervisor.http.body import LIMIT_BYTES, parse_json
@@ -40,11 +41,9 @@ def test_objects_and_lists_are_read(raw: bytes, value: Any) -> None:
         (b'"text"', "line 1, column 1"),
         (b"null", "line 1, column 1"),
         (b"true", "line 1, column 1"),
-        (b'{"a": NaN}', "line 1, column 1"),
-        (b'{"a": -Infinity}', "line 1, column 1"),
-        (b'{"a": "\\ud800"}', "line 1, column 1"),
-        (b'{"a": 99999999999999999999999}', "line 1, column 1"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "line 1, column 1"),
+        (b'{"a": NaN}', "line 1, column 7"),
+        (b'{"NaN": "\\"NaN",\n"a": [1, -Infinity]}', "line 2, column 10"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "line 1, column 7"),
         (b"[" * 100_000, "line 1, column 1"),
         (b'{"a": \xff}', "line 1, column 7"),
         (b"PK\x03\x04", "line 1, column 1"),
@@ -55,6 +54,21 @@ def test_what_is_no_json_object_is_400_with_its_place(raw: bytes, place: str) ->
         parse_json(raw)
     assert caught.value.answer.status == 400
     assert place in caught.value.answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        (b'{"a": {"b": "\\ud800"}}', "a.b: expected a text of whole characters"),
+        (b'{"a": 1, "\\udfff": 1}', "\\\\udfff: expected a text of whole characters"),
+        (b'{"a": [0, 99999999999999999999999]}', "a.1: expected a number of at most 64 bits"),
+        (b"[-9223372036854775809]", "0: expected a number of at most 64 bits"),
+    ],
+)
+def test_a_value_that_no_actor_could_be_sent_is_named(raw: bytes, line: str) -> None:
+    with pytest.raises(Refused) as caught:
+        parse_json(raw)
+    assert (caught.value.answer.status, line in caught.value.answer.body.decode()) == (400, True)
 
 
 @pytest.mark.parametrize("method", ["POST", "GET", "PATCH"])
@@ -110,6 +124,17 @@ def test_a_body_that_ends_early_is_400(device: Device) -> None:
     headers = {**JSON, "Content-Length": "100"}
     answer = device.client.simulate_post(PATH, headers=headers, extras={"wsgi.input": io.BytesIO(b'{"a": 1}')})
     assert (answer.status_code, "8 of 100 bytes" in answer.json["message"]) == (400, True)
+
+
+class _Broken(io.BytesIO):
+    def read(self, _size: int | None = -1, /) -> bytes:
+        raise InvalidChunkSize(b"zz")
+
+
+def test_chunks_of_no_length_are_400(device: Device) -> None:
+    headers = {**JSON, "Transfer-Encoding": "chunked"}
+    answer = device.client.simulate_post(PATH, headers=headers, extras={"wsgi.input": _Broken()})
+    assert (answer.status_code, answer.json["status"]) == (400, "failed")
 
 
 class _Slow(io.BytesIO):

@@ -193,6 +193,7 @@ def deep(levels: int) -> Any:
         (f"{S}.composition", {"cpus": 2**64}, f"{S}.composition.cpus: expected a number of at most 64 bits"),
         (f"{S}.composition", {"a": [{"b": -(2**63) - 1}]}, f"{S}.composition.a.0.b: expected a number of at most 64"),
         (f"{S}.contract", {"a": "x\ud800"}, f"{S}.contract.a: expected a text of whole characters, got"),
+        (f"{S}.composition", {"cpus": float("inf")}, f"{S}.composition.cpus: expected a finite number, got Infinity"),
         (f"{S}.surprise", 2**64, f"{S}.surprise: expected a number of at most 64 bits"),
         (f"{S}.environment.A", "\udfff", f"{S}.environment.A: expected a text"),
         (f"{A}.name", "\ud800", f"{A}.name: expected a text"),
@@ -202,7 +203,7 @@ def deep(levels: int) -> Any:
         (f"{UUID}.config", deep(5000), f"{UUID}.config: expected an object, got …"),
         (f"{S}.composition", {"a": deep(5000)}, f"{S}.composition.a"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_what_no_other_process_could_hold_is_a_violation(path: str, value: Any, line: str) -> None:
     target = document()
