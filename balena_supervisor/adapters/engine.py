@@ -1,7 +1,7 @@
 """The engine (balenaEngine or Docker) over its API: one short method for each call that the supervisor makes.
 
-Built on the session of docker's low-level client, which knows how to reach an engine through a Unix socket. The
-bodies are sent as they are, since the helpers of that client cannot express all that a composition may ask for.
+Built on the connections of docker's low-level client. The bodies are sent as they are, since the helpers of that
+client cannot express all that a composition may ask for.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-import docker
-import requests
-from docker.transport import UnixHTTPAdapter
+from urllib3 import BaseHTTPResponse
 
-from balena_supervisor.adapters.engine_http import EngineReply, cause_of, refused, unreachable
+from balena_supervisor.adapters.engine_http import EngineHttp, json_of
 from balena_supervisor.adapters.engine_stream import JsonStream
+from balena_supervisor.errors import EngineUnavailable, SupervisorError
 
 #: what one answer may take; the calls that wait for a container or a transfer say their own
 CALL_TIMEOUT_S = 60.0
@@ -28,14 +27,6 @@ WORK_TIMEOUT_S = 180.0
 STOP_MARGIN_S = 30.0
 #: the newest API version that this code was written for; older engines are spoken to in theirs
 NEWEST_API = (1, 44)
-_CONNECTIONS = 24
-
-
-class _OnePool(UnixHTTPAdapter):
-    """Keeps the connections of all URLs together; docker's adapter opens one for each URL and never uses it again."""
-
-    def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:  # noqa: ARG002  # signature of the base
-        return super().get_connection("http+docker://localhost")
 
 
 class Engine:
@@ -48,21 +39,21 @@ class Engine:
     def __init__(self, host: str) -> None:
         self.host = host
         self._lock = threading.Lock()
-        self._client: docker.APIClient | None = None
+        self._http: EngineHttp | None = None
         self._version = ""
 
     def close(self) -> None:
         """Close the idle connections. Calls that are under way end by themselves."""
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            http, self._http = self._http, None
+        if http is not None:
+            http.close()
 
     # --- the engine itself ------------------------------------------------------------------------------------
 
     def ping(self) -> None:
         """Ask for a sign of life; 5 s at most."""
-        self._call("GET", "/_ping", "reach the engine", timeout_s=PING_TIMEOUT_S, plain=True)
+        self._order("GET", "/_ping", "reach the engine", timeout_s=PING_TIMEOUT_S)
 
     def events(self, filters: Mapping[str, list[str]], *, since: str = "", quiet_s: float = 30.0) -> JsonStream:
         """What happens on the engine from now on, or from ``since`` (seconds in the engine's time).
@@ -72,7 +63,7 @@ class Engine:
         """
         query = {"filters": json.dumps(filters)} | ({"since": since} if since else {})
         reply = self._open("GET", "/events", "listen to events", query=query, timeout_s=quiet_s, stream=True)
-        return JsonStream(reply.response, "listen to events")
+        return JsonStream(reply, "listen to events")
 
     # --- containers -------------------------------------------------------------------------------------------
 
@@ -195,82 +186,51 @@ class Engine:
         reply = self._open(
             "POST", "/images/create", doing, query=query, headers=headers, timeout_s=stall_s, stream=True
         )
-        return JsonStream(reply.response, doing)
+        return JsonStream(reply, doing)
 
     # --- transport --------------------------------------------------------------------------------------------
 
-    def _call(self, method: str, path: str, doing: str, *, plain: bool = False, **options: Any) -> Any:
-        reply = self._open(method, path, doing, **options)
-        return None if plain or not reply.response.content else reply.json()
+    def _call(self, method: str, path: str, doing: str, **options: Any) -> Any:
+        """A call whose answer is JSON; None for an empty one."""
+        return json_of(self._open(method, path, doing, **options), doing)
 
     def _order(self, method: str, path: str, doing: str, **options: Any) -> int:
         """A call whose answer is its status."""
         options.setdefault("timeout_s", WORK_TIMEOUT_S)
-        return self._open(method, path, doing, **options).response.status_code
+        return self._open(method, path, doing, **options).status
 
     def _open(
-        self,
-        method: str,
-        path: str,
-        doing: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout_s: float = CALL_TIMEOUT_S,
-        stream: bool = False,
-    ) -> EngineReply:
-        client = self._connected(doing)
-        url = f"{client.base_url}/v{self._version}{path}"
-        try:
-            response = client.request(
-                method, url, params=query, json=body, headers=headers, timeout=(10.0, timeout_s), stream=stream
-            )
-            if response.status_code >= 400:
-                raise refused(doing, response.status_code, cause_of(response))
-        except (requests.RequestException, OSError) as error:
-            raise unreachable(doing, self.host, error, timeout_s) from error
-        return EngineReply(response, doing)
+        self, method: str, path: str, doing: str, *, timeout_s: float = CALL_TIMEOUT_S, **options: Any
+    ) -> BaseHTTPResponse:
+        http = self._connected(doing)
+        return http.send(method, f"/v{self._version}{path}", doing, timeout_s=timeout_s, **options)
 
-    def _connected(self, doing: str) -> docker.APIClient:
-        """The session, with the version agreed on; by the first call only."""
-        client = self._client
-        if client is not None:
-            return client
+    def _connected(self, doing: str) -> EngineHttp:
+        """The connections, with the version agreed on; by the first call only."""
+        http = self._http
+        if http is not None:
+            return http
         with self._lock:
-            if self._client is None:
-                opened = self._session(doing)
+            if self._http is None:
+                opened = EngineHttp(self.host)
                 try:
-                    self._version = self._agreed_version(opened)
-                except (requests.RequestException, OSError, ValueError, KeyError) as error:
+                    self._version = _agreed_version(opened, doing)
+                except SupervisorError:
                     opened.close()
-                    raise unreachable(doing, self.host, error, PING_TIMEOUT_S) from error
-                self._client = opened
-            return self._client
+                    raise
+                self._http = opened
+            return self._http
 
-    def _session(self, doing: str) -> docker.APIClient:
-        try:
-            # a version is given so that the constructor makes no call
-            client = docker.APIClient(base_url=self.host, version="1.41", timeout=int(CALL_TIMEOUT_S))
-        except docker.errors.DockerException as error:
-            raise unreachable(doing, self.host, error, 0) from error
-        client.trust_env = False  # no proxy and no .netrc between us and the engine
-        if client.base_url.startswith("http+docker://"):
-            socket_path = "http+unix://" + self.host.split("://", 1)[-1]
-            client.mount("http+docker://", _OnePool(socket_path, int(CALL_TIMEOUT_S), max_pool_size=_CONNECTIONS))
-        else:
-            client.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS))
-        return client
 
-    @staticmethod
-    def _agreed_version(client: docker.APIClient) -> str:
-        answer = client.get(f"{client.base_url}/version", timeout=PING_TIMEOUT_S)
-        answer.raise_for_status()
-        facts = answer.json()
+def _agreed_version(http: EngineHttp, doing: str) -> str:
+    facts = json_of(http.send("GET", "/version", doing, timeout_s=PING_TIMEOUT_S), doing)
+    try:
         newest = _version(facts["ApiVersion"])
         oldest = _version(facts.get("MinAPIVersion") or "1.12")
-        major, minor = max(min(newest, NEWEST_API), oldest)
-        return f"{major}.{minor}"
+    except (TypeError, KeyError, ValueError) as error:
+        raise EngineUnavailable(f"cannot {doing}: {http.host} does not say which API it speaks") from error
+    major, minor = max(min(newest, NEWEST_API), oldest)
+    return f"{major}.{minor}"
 
 
 def _version(text: str) -> tuple[int, int]:

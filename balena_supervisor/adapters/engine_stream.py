@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-import requests
 from docker.types import CancellableStream
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from balena_supervisor.errors import EngineUnavailable
+
+_PART_BYTES = 65536
 
 
 class StreamQuiet(EngineUnavailable):
@@ -25,7 +27,7 @@ class JsonStream:
     ``StreamQuiet``, or ``EngineUnavailable`` when the connection breaks.
     """
 
-    def __init__(self, response: requests.Response, doing: str) -> None:
+    def __init__(self, response: BaseHTTPResponse, doing: str) -> None:
         self._response = response
         self._doing = doing
         self._closed = False
@@ -48,15 +50,14 @@ class JsonStream:
         self._closed = True
         with suppress(OSError, AttributeError):
             # AttributeError: the answer was read to its end, so there is no socket any more
-            CancellableStream(iter(()), self._response).close()
+            CancellableStream(iter(()), _Raw(self._response)).close()  # type: ignore[arg-type]  # uses raw and close
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         try:
-            for line in self._response.iter_lines():
-                if line.strip():
-                    yield json.loads(line)
+            for line in _lines(self._response):
+                yield json.loads(line)
             self._ended = not self._closed
-        except (requests.RequestException, HTTPError, OSError, ValueError, AttributeError) as error:
+        except (HTTPError, OSError, ValueError, AttributeError) as error:
             # AttributeError: urllib3 when its socket is closed under it
             if self._closed:
                 return
@@ -65,3 +66,21 @@ class JsonStream:
             raise EngineUnavailable(f"cannot {self._doing}: the connection to the engine broke") from error
         finally:
             self._response.close()
+
+
+class _Raw:
+    """Shows an answer the way in which docker's stream looks for its socket."""
+
+    def __init__(self, response: BaseHTTPResponse) -> None:
+        self.raw = response
+        self.close = response.close
+
+
+def _lines(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """The lines of an answer that are not empty, each as soon as it is whole."""
+    rest = b""
+    for part in response.stream(_PART_BYTES):
+        *whole, rest = (rest + part).split(b"\n")
+        yield from (line for line in whole if line.strip())
+    if rest.strip():
+        yield rest
