@@ -90,6 +90,12 @@ class NotFound(SupervisorError):
     code = "not-found"
 
 
+class Withdrawn(SupervisorError):
+    """A step that was not carried out, or given up on the way, because a newer target has come. No failure."""
+
+    code = "withdrawn"
+
+
 class NotReady(SupervisorError):
     """An actor or snapshot that is needed for an answer is not there yet; HTTP 503."""
 

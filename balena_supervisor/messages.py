@@ -223,6 +223,11 @@ class EnsureSupervisorNetwork(ResourceStep, frozen=True, kw_only=True):
         return "network:supervisor0"
 
 
+class WithdrawSteps(Command[None], frozen=True, kw_only=True):
+    """To a worker: a newer target has come. Steps that have not begun are not carried out; each of them is answered
+    with :class:`StepFailed` and code ``withdrawn``. What has begun goes on to its end. A repeat finds none waiting."""
+
+
 class StepDone(Notice, frozen=True, kw_only=True):
     """To the planner. ``seen`` is the place of the worker's picture that already shows the effect."""
 

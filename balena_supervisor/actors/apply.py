@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from balena_supervisor.actors.picture import Picture, worker_of
-from balena_supervisor.errors import ErrorRecord
+from balena_supervisor.errors import ErrorRecord, Withdrawn
 from balena_supervisor.messages import KillService, PullImage, Step, StopService
 from balena_supervisor.model.state import (
     AppSummary,
@@ -23,7 +23,7 @@ from balena_supervisor.model.state import (
     Waiting,
 )
 from balena_supervisor.state.backoff import BackOff, Failure
-from balena_supervisor.state.plan import Plan
+from balena_supervisor.state.plan import CommitUpdate, Plan
 from balena_supervisor.state.words import app_and_service_of, words_of
 
 DECISIONS_KEPT = 200
@@ -34,11 +34,13 @@ LOOP = "loop:"
 
 @dataclass
 class InFlight:
-    """A step that was sent. ``done_at`` is the place of the worker's picture that shows its end, once it ended."""
+    """A step that was sent for a version of the target. ``done_at`` is the place of the worker's picture that shows
+    its end, once it ended."""
 
     step: Step
     words: str
     decision: int
+    version: int
     done_at: Seq | None = None
 
 
@@ -53,6 +55,8 @@ class Apply:
         self._decisions: deque[Decision] = deque(maxlen=DECISIONS_KEPT)
         self._replacements: Counter[tuple[str, str]] = Counter()
         self._stopped: set[str] = set()
+        self._version = 0
+        self._loops: list[str] = []
         self._attempt_started_at: float | None = None
         self._update_failed = False
         self._update_downloaded = False
@@ -64,6 +68,10 @@ class Apply:
         """What is being worked on, as far as this planner knows."""
         return frozenset(entry.step.subject for entry in self._in_flight.values())
 
+    def workers(self) -> set[str]:
+        """Those that have steps which have not ended."""
+        return {worker_of(entry.step) for entry in self._in_flight.values() if entry.done_at is None}
+
     def admit(
         self, planned: Plan, outstanding: Mapping[str, int], *, now: float, limit_s: float
     ) -> tuple[list[Step], list[Waiting]]:
@@ -71,12 +79,13 @@ class Apply:
         waiting = list(planned.waiting)
         steps: list[Step] = []
         load = Counter(worker_of(entry.step) for entry in self._in_flight.values())
-        self.back_off.keep_only({step.subject for step in planned.steps} | self.subjects(), prefix=LOOP)
+        wanted = {step.subject for step in planned.steps} | {update.subject for update in planned.commits}
+        self.back_off.keep_only(wanted | self.subjects(), prefix=LOOP)
         for step in planned.steps:
             failure = self.back_off.blocking(step.subject, now) or self._looping(step, now, limit_s)
             worker = worker_of(step)
             if failure is not None:
-                waiting.append(_backing_off(step.subject, failure))
+                waiting.append(backing_off(step.subject, failure))
             elif load[worker] < outstanding[worker]:
                 load[worker] += 1
                 steps.append(step)
@@ -88,7 +97,7 @@ class Apply:
         app_id, service_name = app_and_service_of(step)
         if isinstance(step, KillService):
             self._replacements[(step.subject, step.reason)] += 1
-        self._in_flight[step.step] = InFlight(step=step, words=words, decision=number)
+        self._in_flight[step.step] = InFlight(step=step, words=words, decision=number, version=self._version)
         self._decisions.append(
             Decision(
                 number=number,
@@ -127,15 +136,34 @@ class Apply:
         if isinstance(entry.step, StopService):
             self._stopped.add(entry.step.container.container_id)
 
-    def failed(self, entry: InFlight, error: ErrorRecord, *, now: float, limit_s: float) -> Failure:
+    def failed(self, entry: InFlight, error: ErrorRecord, *, now: float, limit_s: float) -> Failure | None:
+        """None when it does not count: it was withdrawn, or belonged to an older target."""
+        if error.code == Withdrawn.code:
+            self._note(entry, "withdrawn", error.message)
+            return None
         self._note(entry, "failed", error.message)
-        self._update_failed = True
-        self._last_error = error
-        self._attempt_started_at = now
+        if entry.version != self._version:
+            return None
+        self._blame(error, now)
         app_id, service_name = app_and_service_of(entry.step)
         return self.back_off.failed(
             entry.step.subject, error.message, now=now, limit_s=limit_s, app_id=app_id, service_name=service_name
         )
+
+    def commit_failed(self, update: CommitUpdate, error: ErrorRecord, *, now: float, limit_s: float) -> Failure:
+        """The release on which an app has settled could not be stored."""
+        self._blame(error, now)
+        return self.back_off.failed(update.subject, error.message, now=now, limit_s=limit_s, app_id=update.app_id)
+
+    def _blame(self, error: ErrorRecord, now: float) -> None:
+        self._update_failed = True
+        self._last_error = error
+        self._attempt_started_at = now
+
+    def new_loops(self) -> list[str]:
+        """What has been found to be replaced again and again since the last call, in words."""
+        loops, self._loops = self._loops, []
+        return loops
 
     def _looping(self, step: Step, now: float, limit_s: float) -> Failure | None:
         """A service about to be replaced for one reason again and again is slowed down, more each time."""
@@ -147,8 +175,13 @@ class Apply:
             return blocking
         waited = key in self.back_off.failures
         message = f"replaced again and again because {step.reason}"
-        failure = self.back_off.failed(key, message, now=now, limit_s=limit_s, app_id=step.container.app_id)
-        return None if waited else failure
+        app_id, service_name = app_and_service_of(step)
+        failure = self.back_off.failed(key, message, now=now, limit_s=limit_s, app_id=app_id, service_name=service_name)
+        if waited:
+            return None
+        self._loops.append(f"{service_name} is {message}")
+        self._blame(ErrorRecord("replaced-again", f"cannot settle {service_name}: {message}"), now)
+        return failure
 
     def stopped(self, picture: Picture) -> frozenset[str]:
         """Containers that stand still because the target says or said so; forgotten when they run or are gone."""
@@ -166,7 +199,8 @@ class Apply:
 
     # --- the apply as a whole ---------------------------------------------------------------------------------------
 
-    def new_target(self, now: float) -> None:
+    def new_target(self, version: int, now: float) -> None:
+        self._version = version
         self.back_off.clear()
         self._replacements.clear()
         self.applying = True
@@ -182,6 +216,7 @@ class Apply:
             self._update_downloaded = False
             self._last_error = None
             self._replacements.clear()
+            self.back_off.clear()
         elif not self.applying:
             self.applying = True
             self._attempt_started_at = now
@@ -221,8 +256,10 @@ class Apply:
                 return
 
 
-def _backing_off(subject: str, failure: Failure) -> Waiting:
-    reason = f"failed {failure.count} times, last: {failure.message}"
+def backing_off(subject: str, failure: Failure) -> Waiting:
+    """The wait of something that has failed."""
+    times = "once" if failure.count == 1 else f"{failure.count} times"
+    reason = f"failed {times}, last: {failure.message}"
     return Waiting(
         subject=subject,
         app_id=failure.app_id,

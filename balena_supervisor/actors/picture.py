@@ -67,7 +67,8 @@ class Picture:
         engine = self.engine()
         if not engine.up:
             return (Waiting(subject="engine", reason=engine.reason),)
-        if self.images is not None and self.images.images.target_version < self.target.version:
+        if self.images is not None and self.images.images.target_version != self.target.version:
+            # a greater one: the newer target is on its way here, and images gives up what it does not need
             return (Waiting(subject="device", reason="the images of the target are being looked up"),)
         return ()
 

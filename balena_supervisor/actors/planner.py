@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 
-from balena_supervisor.actors.apply import Apply, InFlight
+from balena_supervisor.actors.apply import Apply, InFlight, backing_off
 from balena_supervisor.actors.picture import WORKERS, Picture, worker_of
 from balena_supervisor.clock import iso
 from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.connection import open_database
-from balena_supervisor.errors import ErrorRecord
+from balena_supervisor.errors import DatabaseRefused, ErrorRecord
 from balena_supervisor.messages import (
     ConfigChanged,
     ContainersChanged,
@@ -34,10 +34,11 @@ from balena_supervisor.messages import (
     StepFailed,
     TargetApplied,
     TargetChanged,
+    WithdrawSteps,
 )
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.device import HostFacts
-from balena_supervisor.model.state import DeviceState, Seq, StepId
+from balena_supervisor.model.state import DeviceState, Seq, StepId, Waiting
 from balena_supervisor.runtime.actor import Actor, Ports, Timer, handles
 from balena_supervisor.runtime.message import DeliveryFailed
 from balena_supervisor.runtime.output import log
@@ -95,7 +96,9 @@ class Planner(Actor):
     @handles(TargetChanged)
     def target_changed(self, event: TargetChanged) -> None:
         if event.target.version > self._picture.target.version:
-            self._apply.new_target(self.clock.monotonic())
+            for worker in sorted(self._apply.workers()):
+                self.post.tell(worker, WithdrawSteps())
+            self._apply.new_target(event.target.version, self.clock.monotonic())
         self._picture.target = event.target
         self._look_soon()
 
@@ -192,8 +195,10 @@ class Planner(Actor):
         )
         now = self.clock.monotonic()
         steps, waiting = self._apply.admit(planned, OUTSTANDING, now=now, limit_s=self._retry_limit_s())
+        for loop in self._apply.new_loops():
+            log("error", "planner", loop)
         for update in planned.commits:
-            self._store_commit(update)
+            waiting.extend(self._store_commit(update, now))
         for step in steps:
             self._send(step)
         under_way = bool(self._apply.subjects() or picture.busy())
@@ -215,10 +220,21 @@ class Planner(Actor):
         log("info", "step", words, reason=step.reason)
         self.post.tell(worker_of(step), numbered)
 
-    def _store_commit(self, update: CommitUpdate) -> None:
-        self._commit_store.set(update.app_id, update.commit)
+    def _store_commit(self, update: CommitUpdate, now: float) -> list[Waiting]:
+        """A database that cannot be written is waited for."""
+        failure = self._apply.back_off.blocking(update.subject, now)
+        if failure is None:
+            try:
+                self._commit_store.set(update.app_id, update.commit)
+            except DatabaseRefused as error:
+                failure = self._apply.commit_failed(update, error.record(), now=now, limit_s=self._retry_limit_s())
+                log("error", "planner", error.message, tries=failure.count)
+        if failure is not None:
+            return [backing_off(update.subject, failure)]
+        log("info", "app", "has settled on its release", app=update.app_id, release=update.commit)
         self._picture.commits = {**self._picture.commits, update.app_id: update.commit}
         self._look_soon()
+        return []
 
     def _settle(self, entry: InFlight) -> None:
         """A step leaves the books once its worker's picture shows what it did."""
@@ -228,7 +244,10 @@ class Planner(Actor):
 
     def _failed(self, entry: InFlight, error: ErrorRecord) -> None:
         failure = self._apply.failed(entry, error, now=self.clock.monotonic(), limit_s=self._retry_limit_s())
-        log("error", "step", f"cannot {entry.words}: {error.message}", tries=failure.count)
+        if failure is not None:
+            log("error", "step", f"cannot {entry.words}: {error.message}", tries=failure.count)
+        else:
+            log("info", "step", f"{entry.words} was left", reason=error.message)
 
     def _retry_limit_s(self) -> float:
         return self._picture.configuration_or_default.poll_interval_ms / 1000

@@ -18,8 +18,8 @@ from typing import ClassVar, Generic, TypeVar
 
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.engine_events import EngineEvent, EngineWatch, Listener
-from balena_supervisor.errors import SupervisorError, record_of
-from balena_supervisor.messages import GetSeq, Step, StepDone, StepFailed
+from balena_supervisor.errors import SupervisorError, Withdrawn, record_of
+from balena_supervisor.messages import GetSeq, Step, StepDone, StepFailed, WithdrawSteps
 from balena_supervisor.model.state import EngineLink, Seq
 from balena_supervisor.runtime import output
 from balena_supervisor.runtime.actor import Actor, Pending, Ports, handles
@@ -54,6 +54,7 @@ class _Work:
     step: Step
     job: Callable[[], None]
     pool: Executor
+    #: the answer to the command
     future: Future[None]
 
 
@@ -66,6 +67,10 @@ def act_and_look(act: Callable[[], None], look: Callable[[], None]) -> None:
             look()
         raise
     look()
+
+
+def _withdrawn() -> Withdrawn:
+    return Withdrawn("a newer target came before the step began")
 
 
 class Worker(Actor, Generic[T]):
@@ -86,6 +91,8 @@ class Worker(Actor, Generic[T]):
         self._publishing = False
         self._published_at = self.clock.monotonic() - PUBLISH_INTERVAL_S
         self._lanes: dict[str, deque[_Work]] = {}
+        #: the heads of the lanes, as their pools know them
+        self._launched: dict[str, Future[None]] = {}
         self._ended: list[tuple[_Work, BaseException | None]] = []
         self._stale: dict[str, int] = {}
         self._held: dict[str, str] = {}
@@ -160,8 +167,16 @@ class Worker(Actor, Generic[T]):
         self.changed()
         return Pending(work.future)
 
+    @handles(WithdrawSteps)
+    def withdraw_steps(self, _: WithdrawSteps) -> None:
+        for subject, lane in self._lanes.items():
+            while len(lane) > 1:
+                self._answer(lane.pop(), _withdrawn())
+            self._launched[subject].cancel()  # does nothing to a job that has begun
+
     def _launch(self, work: _Work) -> None:
-        self.when_done(work.pool.submit(work.job), lambda done: self._end(work, done))
+        launched = self._launched[work.step.subject] = work.pool.submit(work.job)
+        self.when_done(launched, lambda done: self._end(work, done))
 
     def _end(self, work: _Work, done: Future[None]) -> None:
         lane = self._lanes[work.step.subject]
@@ -169,9 +184,12 @@ class Worker(Actor, Generic[T]):
         if lane:
             self._launch(lane[0])
         else:
-            del self._lanes[work.step.subject]
+            del self._lanes[work.step.subject], self._launched[work.step.subject]
+        self._answer(work, _withdrawn() if done.cancelled() else done.exception())
+
+    def _answer(self, work: _Work, error: BaseException | None) -> None:
         self._unpublished = True
-        self._ended.append((work, done.exception()))
+        self._ended.append((work, error))
         if len(self._ended) == 1:
             # behind the ends that are in the inbox already: one picture shows them all
             self.defer(self._settle)

@@ -31,7 +31,8 @@ class EngineLink(msgspec.Struct, frozen=True, kw_only=True):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the decision log: a step with its reason and how it ended.
 
-    ``outcome`` is ``running``, ``done`` or ``failed``; ``at`` is ISO wall time.
+    ``outcome`` is ``running``, ``done``, ``failed`` or ``withdrawn`` (a newer target came first); ``at``
+    is ISO wall time.
     """
 
     number: int

@@ -29,6 +29,10 @@ class CommitUpdate(msgspec.Struct, frozen=True, kw_only=True):
     app_id: int
     commit: str
 
+    @property
+    def subject(self) -> str:
+        return f"commit:{self.app_id}"
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """``steps`` may be taken at once and in any order. ``waiting`` is what cannot go on yet, and why."""

@@ -15,8 +15,10 @@ from balena_supervisor.messages import (
     RemoveContainer,
     StartService,
     StepDone,
+    StepFailed,
     StopService,
     UpdateMetadata,
+    WithdrawSteps,
 )
 from balena_supervisor.model.service import Container, Service
 from balena_supervisor.state.create_body import create_body
@@ -70,6 +72,25 @@ def test_a_step_under_way_shows_as_busy_and_as_a_task(containers: WorkerBench, m
     assert shown.busy == ("service:77:main",)
     hanging.release()
     assert isinstance(containers.outcome(number), StepDone)
+
+
+def test_steps_that_have_not_begun_are_given_back_when_a_newer_target_comes(
+    containers: WorkerBench, main: Service
+) -> None:
+    containers.containers()
+    hanging = containers.engine.hang("POST", CREATE, times=8)
+    numbers = [containers.begin(StartService(service=service(main.config.image, f"s{index}"))) for index in range(10)]
+    hanging.wait_reached()
+    containers.deliver(WithdrawSteps())
+    for number in numbers[8:]:
+        outcome = containers.outcome(number)
+        assert isinstance(outcome, StepFailed)
+        assert outcome.error.code == "withdrawn"
+    hanging.release()
+    for number in numbers[:8]:
+        assert isinstance(containers.outcome(number), StepDone)
+    assert len(present(containers)) == 8
+    assert last(containers).busy == ()
 
 
 def test_starting_again_uses_the_equal_container(containers: WorkerBench, main: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from balena_supervisor.messages import (
     Step,
     StopService,
     TargetChanged,
+    WithdrawSteps,
 )
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import Configuration, HostFacts
@@ -244,7 +246,10 @@ def test_a_service_that_never_reads_back_equal_is_slowed_down(device: Device) ->
     device.change(target(web(environment={"A": "1"}), version=2))
     kills = [step for step in device.workers.work() if isinstance(step, KillService)]
     assert len(kills) == 2
-    assert any("again and again" in entry.reason for entry in device.state().waiting)
+    state = device.state()
+    assert any("again and again" in entry.reason for entry in state.waiting)
+    assert state.last_error is not None
+    assert "environment" in state.last_error.message
 
 
 def test_an_unreachable_engine_is_a_wait_with_its_reason(device: Device) -> None:
@@ -254,6 +259,72 @@ def test_an_unreachable_engine_is_a_wait_with_its_reason(device: Device) -> None
     assert [entry.reason for entry in device.state().waiting] == ["cannot reach the engine: no such file"]
     device.workers.link = EngineLink(up=True, reason="")
     device.workers.publish()
+    assert device.workers.work() != []
+
+
+def test_a_database_that_cannot_be_written_is_a_wait_that_is_tried_again(device: Device) -> None:
+    with sqlite3.connect(device.database) as by_hand:
+        by_hand.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON currentCommit"
+            " BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+        )
+    device.meet(target(web()))
+    device.workers.work()
+    state = device.state()
+    assert state.applying
+    assert state.commits == {}
+    (wait,) = state.waiting
+    assert wait.subject == "commit:7"
+    assert "database or disk is full" in wait.reason
+    assert state.last_error is not None
+    assert state.last_error.code == "database-refused"
+    with sqlite3.connect(device.database) as by_hand:
+        by_hand.execute("DROP TRIGGER full")
+    device.advance(1.1)
+    assert device.workers.work() == []
+    state = device.state()
+    assert not state.applying
+    assert state.commits == {"7": "r1"}
+    assert (state.failures, state.last_error) == (0, None)
+
+
+def test_a_newer_target_takes_back_what_has_not_begun(device: Device) -> None:
+    device.workers.held = lambda step: isinstance(step, StartService)
+    device.meet(target(web()))
+    (start,) = [step for step in device.workers.work() if isinstance(step, StartService)]
+    device.change(target(web(environment={"A": "1"}), version=2))
+    assert len(device.workers.post.of(WithdrawSteps)) == 1
+    device.workers.held = lambda _step: False
+    device.workers.withdraw()
+    assert words(device.workers.work()) == ["start web"]
+    state = device.state()
+    outcomes = {decision.number: decision.outcome for decision in state.decisions if decision.step == "start web"}
+    assert outcomes == {start.step.number: "withdrawn", start.step.number + 1: "done"}
+    assert not state.update_failed
+
+
+def test_a_step_of_an_older_target_that_fails_delays_nothing(device: Device) -> None:
+    device.workers.held = lambda step: isinstance(step, StartService)
+    device.meet(target(web()))
+    device.workers.work()
+    device.change(target(web(environment={"A": "1"}), version=2))
+    device.workers.held = lambda _step: False
+    device.workers.fails = lambda step: "no" if step.step.number < 4 else ""
+    device.workers.release()
+    assert words(device.workers.work()) == ["start web"]
+    assert not device.state().update_failed
+
+
+def test_a_picture_that_covers_a_newer_target_is_waited_out(device: Device) -> None:
+    """Images has heard of the next target before the planner: a pull of the old one would be refused."""
+    device.workers.target_version = 2
+    device.workers.deliver(ConfigChanged(configuration=DEVICE))
+    device.workers.deliver(KeysChanged(global_key="", scopes={}, services=()))
+    device.workers.deliver(TargetChanged(target=target(web())))
+    device.workers.publish()
+    device.workers.answer_seqs()
+    assert device.workers.work() == []
+    device.workers.deliver(TargetChanged(target=target(web(), version=2)))
     assert device.workers.work() != []
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pykka
 
 from balena_supervisor.actors.picture import worker_of
-from balena_supervisor.errors import ErrorRecord
+from balena_supervisor.errors import ErrorRecord, Withdrawn
 from balena_supervisor.messages import (
     ContainersChanged,
     GetSeq,
@@ -121,6 +121,14 @@ class FakeWorkers:
         waiting, self._waiting = self._waiting, []
         for step in waiting:
             self._carry_out(step)
+
+    def withdraw(self) -> None:
+        """Give back what is held, as a worker does with steps that have not begun."""
+        waiting, self._waiting = self._waiting, []
+        self.publish()
+        for step in waiting:
+            error = ErrorRecord(Withdrawn.code, "a newer target came")
+            self.deliver(StepFailed(step=step.step, seen=self.seq, error=error))
 
     def drop(self) -> None:
         """Give up what is held, as after a dead letter."""
