@@ -39,7 +39,7 @@ class Workshop:
         repo, tag = f"{self.registry}/{self.instance}-{secrets.token_hex(3)}", "v1"
         name = f"{repo}:{tag}"
         changes = [f"LABEL {labels.INSTANCE}={self.instance}", "ENV PATH=/bin"]
-        self.client.import_image_from_data(_root_filesystem(size), repository=repo, tag=tag, changes=changes)
+        self.client.import_image_from_data(root_filesystem(size), repository=repo, tag=tag, changes=changes)
         self._images.add(name)
         if pushed:
             for line in self.client.push(repo, tag=tag, stream=True, decode=True):
@@ -130,7 +130,7 @@ class Workshop:
         self.client.close()
 
 
-def _root_filesystem(size: int) -> bytes:
+def root_filesystem(size: int) -> bytes:
     """A tar file with a shell, the few programs that scripts here use, and as many random bytes as asked for."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
