@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -330,7 +329,7 @@ class RootSupervisor(Actor):
     @handles(facts.DumpWanted)
     def dump(self, _: facts.DumpWanted) -> None:
         """Mailbox lengths and stacks on standard error, each as it comes."""
-        _print_error(f"root:\n{stacks()}")
+        output.error_text(f"root:\n{stacks()}")
         for name in self._rows:
             self.when_done(self._office.stack(name), lambda done, name=name: _print_stack(name, done))  # type: ignore[misc]
         self.when_done(self._office.reports(), lambda done: _print_lengths(done.result()))
@@ -353,16 +352,11 @@ def _unmeasured(_: int) -> int:
     return 0
 
 
-def _print_error(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
 def _print_stack(name: str, done: Future[str]) -> None:
     error = done.exception()
-    _print_error(f"{name}:\n{error if error is not None else done.result()}")
+    output.error_text(f"{name}:\n{error if error is not None else done.result()}")
 
 
 def _print_lengths(reports: dict[str, MailboxReport]) -> None:
     lengths = " ".join(f"{name}={report.mailbox.depth}" for name, report in reports.items())
-    _print_error(f"mailboxes: {lengths}")
+    output.error_text(f"mailboxes: {lengths}")

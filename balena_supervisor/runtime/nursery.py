@@ -200,7 +200,7 @@ class Nursery:
             self._kill_children()
 
     def _dump(self) -> None:
-        _print_error(f"nursery:\n{process.stacks()}")
+        output.error_text(f"nursery:\n{process.stacks()}")
         if self._channel is not None:
             self._channel.send(nursery_link.DumpAsked())
 
@@ -382,9 +382,3 @@ def _run_once(before_start: Callable[[], None]) -> None:
 
 def _raise_terminated(*_: object) -> NoReturn:
     raise _Terminated
-
-
-def _print_error(text: str) -> None:
-    with contextlib.suppress(OSError):
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()

@@ -1,7 +1,8 @@
-"""Log lines on standard output, through a bounded queue, so that a stuck pipe blocks nobody.
+"""Log lines on standard output, and dumps on standard error, so that a stuck pipe blocks nobody.
 
 A process that may have threads calls :func:`use_thread` after its fork; then a thread started at the first line
-writes. Before that, as in the nursery, a line is written at once if the pipe takes it and dropped if not.
+writes from a bounded queue. Before that, as in the nursery, a line is written at once if the pipe takes it and
+dropped if not.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import select
+import stat
 import threading
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from balena_supervisor.runtime.mask import HIDDEN, is_secret_name, masked
 
 Level = Literal["debug", "info", "warn", "error", "success", "api"]
 _STDOUT = 1
+_STDERR = 2
 _MAX_LINES = 1000
 #: a pipe that is ready to write takes this much without blocking, in bytes
 _PIPE_BYTES = 4096
@@ -38,7 +41,9 @@ class Writer:
         """Never waits. From any thread."""
         encoded = f"{line}\n".encode(errors="replace")
         if not self._threaded:
-            self._write_now(encoded[:_PIPE_BYTES])
+            pieces = [encoded[start : start + _PIPE_BYTES] for start in range(0, len(encoded), _PIPE_BYTES)]
+            if not all(_write_if_taken(self._descriptor, piece) for piece in pieces):
+                self._dropped += 1
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="output", daemon=True)
@@ -62,15 +67,6 @@ class Writer:
             self._lines.put(None)
             self._thread.join()
 
-    def _write_now(self, line: bytes) -> None:
-        try:
-            if select.select([], [self._descriptor], [], 0)[1]:
-                os.write(self._descriptor, line)
-            else:
-                self._dropped += 1
-        except (OSError, ValueError):
-            self._dropped += 1
-
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
             if self._dropped:
@@ -84,14 +80,36 @@ class Writer:
             self._lines.task_done()
 
 
+def _write_if_taken(descriptor: int, piece: bytes) -> bool:
+    """Write at most ``_PIPE_BYTES`` if that needs no waiting; whether it was written.
+
+    A pipe is opened anew to write without waiting: others write to it too, and may fill it between our question
+    whether it has room and our write. The descriptor itself cannot be changed, since it is theirs as well.
+    """
+    try:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                return os.write(own, piece) == len(piece)
+            finally:
+                os.close(own)
+        if select.select([], [descriptor], [], 0)[1]:
+            return os.write(descriptor, piece) == len(piece)
+    except (OSError, ValueError):
+        return False
+    return False
+
+
 _writer = Writer()
+_error_writer = Writer(_STDERR)
 
 
 def use_thread() -> None:
     """From now on a thread of this process writes. Called after the fork, never in the nursery."""
-    global _writer  # noqa: PLW0603  # a new one, since a lock inherited from the parent may be held
-    _writer = Writer()
+    global _writer, _error_writer  # new ones, since a lock inherited from the parent may be held
+    _writer, _error_writer = Writer(), Writer(_STDERR)
     _writer.use_thread()
+    _error_writer.use_thread()
 
 
 def log(level: Level, subject: str, fact: str, **fields: Any) -> None:
@@ -104,9 +122,15 @@ def text(lines: str) -> None:
     _writer.write(lines.rstrip("\n"))
 
 
+def error_text(lines: str) -> None:
+    """Print lines as they are on standard error. Never waits."""
+    _error_writer.write(lines.rstrip("\n"))
+
+
 def flush() -> None:
     """Wait a moment until all is written, before the process exits."""
     _writer.flush()
+    _error_writer.flush()
 
 
 def line(level: Level, subject: str, fact: str, **fields: Any) -> str:

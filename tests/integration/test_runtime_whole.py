@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import select
 import signal
 import socket
 import threading
@@ -132,6 +135,22 @@ def test_sigusr1_prints_every_stack_and_mailbox_length(toys: ToySupervisor) -> N
     toys.program.send_signal(signal.SIGUSR1)
     wait_until(lambda: "mailboxes: root=" in toys.output and "\none:\nThread" in toys.output, "the dump")
     assert "nursery:\nThread MainThread" in toys.output
+
+
+def test_an_output_that_nobody_reads_blocks_nobody() -> None:
+    reader, descriptor = os.pipe()
+    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 4096)
+    with toy_supervisor(output_to=descriptor) as toys:
+        before = toys.wait_running(*ALL)
+        toys.program.send_signal(signal.SIGUSR1)
+        wait_until(lambda: select.select([], [descriptor], [], 0)[1] == [], "the pipe is full")
+        assert toys.ask("root", "ShowStack", name="nursery")["ok"]
+        toys.kill(before["root"]["pid"])
+        toys.wait_for_line("one 2 started")
+        toys.wait_running(*ALL)
+        toys.program.terminate()
+        assert toys.program.wait(5) == 143
+    os.close(reader)
 
 
 def test_a_preparation_that_fails_ends_the_supervisor_with_the_reason() -> None:

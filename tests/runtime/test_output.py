@@ -52,3 +52,15 @@ def test_without_a_thread_a_full_pipe_drops_the_line() -> None:
         writer.write("x" * 4000)
     writer.flush()
     assert 0 < len(drain(reader)) < 100 * 4001
+
+
+def test_without_a_thread_a_text_longer_than_a_pipe_takes_at_once_is_written_whole() -> None:
+    reader, descriptor = os.pipe()
+    output.Writer(descriptor).write("x" * 10_000)
+    assert drain(reader) == b"x" * 10_000 + b"\n"
+
+
+def test_without_a_thread_a_pipe_that_nobody_reads_any_more_is_no_error() -> None:
+    reader, descriptor = os.pipe()
+    os.close(reader)
+    output.Writer(descriptor).write("x")
