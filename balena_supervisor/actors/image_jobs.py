@@ -11,7 +11,7 @@ from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.engine_pull import STALL_S, pull, registry_header
 from balena_supervisor.adapters.engine_stream import JsonStream
 from balena_supervisor.db.image_store import ImageStore
-from balena_supervisor.errors import EngineError, NotFound
+from balena_supervisor.errors import EngineError, EngineUnavailable, NotFound, Withdrawn
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow, ImageState
 from balena_supervisor.model.target import TargetState
@@ -39,7 +39,9 @@ class ImageJobs:
         self._stall_s = stall_s
         #: by engine id, which never means anything else
         self._details: dict[str, ImageDetails] = {}
-        self._pulls: set[JsonStream] = set()
+        self._pulls: dict[JsonStream, str] = {}
+        #: the images of the target; None until there is one
+        self._wanted: frozenset[str] | None = None
         self._closed = False
         self._lock = threading.Lock()
 
@@ -49,6 +51,14 @@ class ImageJobs:
             self._closed = True
             pulls = tuple(self._pulls)
         for stream in pulls:
+            stream.close()
+
+    def want(self, names: frozenset[str]) -> None:
+        """Give up the downloads of all other images, also those still to begin: the target has changed."""
+        with self._lock:
+            self._wanted = names
+            unwanted = [stream for stream, name in self._pulls.items() if name not in names]
+        for stream in unwanted:
             stream.close()
 
     # --- looking ----------------------------------------------------------------------------------------------
@@ -79,20 +89,13 @@ class ImageJobs:
     # --- steps ------------------------------------------------------------------------------------------------
 
     def pull(self, ref: ImageRef, configuration: Configuration, progress: Callable[[int], None]) -> None:
-        """Make the image present under its tag and save its row. What the engine has is not pulled."""
+        """Make the image present under its tag and save its row. What the engine has is not pulled.
+
+        Raises ``Withdrawn`` when the target does not want it, or no longer.
+        """
         image = find_image(ref.name, self._images(), self._store.rows())
         if image is None:
-            progress(0)
-            name = parse(ref.name)
-            pull(
-                self._engine,
-                name.repo,
-                name.digest or name.tag or "latest",
-                auth_header=_auth_header(name.registry, configuration),
-                opened=self._opened,
-                progress=progress,
-                stall_s=self._stall_s,
-            )
+            self._download(ref.name, configuration, progress)
             image = find_image(ref.name, self._images())
         if image is None:
             raise NotFound(f"cannot pull image {ref.name}: the engine does not have it after the pull", name=ref.name)
@@ -149,11 +152,34 @@ class ImageJobs:
             repo, tag = tag_target(name)
             self._engine.tag_image(image.id, repo, tag)
 
-    def _opened(self, stream: JsonStream) -> None:
+    def _download(self, image: str, configuration: Configuration, progress: Callable[[int], None]) -> None:
+        self._refuse_unwanted(image)
+        progress(0)
+        name = parse(image)
+        try:
+            pull(
+                self._engine,
+                name.repo,
+                name.digest or name.tag or "latest",
+                auth_header=_auth_header(name.registry, configuration),
+                opened=lambda stream: self._opened(stream, image),
+                progress=progress,
+                stall_s=self._stall_s,
+            )
+        except EngineUnavailable:
+            self._refuse_unwanted(image)
+            raise
+
+    def _refuse_unwanted(self, image: str) -> None:
+        wanted = self._wanted
+        if wanted is not None and image not in wanted:
+            raise Withdrawn(f"the target does not want image {image} any more")
+
+    def _opened(self, stream: JsonStream, image: str) -> None:
         with self._lock:
-            self._pulls = {one for one in self._pulls if not one.done} | {stream}
-            closed = self._closed
-        if closed:
+            self._pulls = {one: name for one, name in self._pulls.items() if not one.done} | {stream: image}
+            unwanted = self._closed or (self._wanted is not None and image not in self._wanted)
+        if unwanted:
             stream.close()
 
 

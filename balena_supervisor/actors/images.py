@@ -17,6 +17,7 @@ from balena_supervisor.adapters.engine_events import EngineEvent
 from balena_supervisor.adapters.engine_pull import STALL_S
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.image_store import ImageStore
+from balena_supervisor.errors import DatabaseRefused
 from balena_supervisor.messages import (
     CleanupImages,
     ConfigChanged,
@@ -107,6 +108,7 @@ class Images(Worker[ImageState]):
     def target_changed(self, event: TargetChanged) -> None:
         """The planner waits for a picture that covers the names of this target."""
         self._target = event.target
+        self._jobs.want(frozenset(service.image for app in event.target.apps for service in app.services))
         self.stale(IMAGES, urgent=True)
 
     # --- steps ------------------------------------------------------------------------------------------------
@@ -174,9 +176,18 @@ class Images(Worker[ImageState]):
 
     def read(self) -> ImageState:
         if not self._repaired:
-            self._jobs.repair()
-            self._repaired = True
+            self._repair()
         return self._jobs.look(self._target)
+
+    def _repair(self) -> None:
+        """Once. With a full disk it has to wait, and everything else goes on."""
+        try:
+            self._jobs.repair()
+        except DatabaseRefused as error:
+            text = f"the rows of the images are left as they are: {error.message}"
+            self.defer(lambda: self.complain_once("repair", text))
+        else:
+            self._repaired = True
 
     def take(self, tick: int, seen: ImageState) -> bool:
         self.fresh(IMAGES, tick)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from balena_supervisor.messages import (
     RemoveImage,
     SaveImages,
     StepDone,
+    StepFailed,
     TargetChanged,
 )
 from balena_supervisor.migrations.runner import migrate
@@ -69,6 +71,45 @@ def target(version: int, *names: str) -> TargetChanged:
 
 def last(images: WorkerBench) -> ImageState:
     return images.post.of(ImagesChanged)[-1].images
+
+
+def test_a_download_that_a_newer_target_does_not_want_is_given_up(images: WorkerBench, tmp_path: Path) -> None:
+    images.engine.add_remote_image("a.io/old:1", paused=True)
+    images.images(tmp_path)
+    images.deliver(target(1, "a.io/old:1"))
+    number = images.begin(PullImage(ref=ref("a.io/old:1")))
+    images.post.wait_for(ImagesChanged, lambda event: any(task.progress for task in event.images.tasks))
+    images.deliver(target(2, "a.io/new:1"))
+    outcome = images.outcome(number)
+    assert isinstance(outcome, StepFailed)
+    assert outcome.error.code == "withdrawn"
+    assert last(images).tasks == ()
+
+
+def test_a_download_of_an_image_that_the_target_does_not_want_is_not_begun(images: WorkerBench, tmp_path: Path) -> None:
+    images.images(tmp_path)
+    images.deliver(target(1, "a.io/new:1"))
+    assert images.failed(PullImage(ref=ref("a.io/old:1"))).error.code == "withdrawn"
+    assert images.engine.calls_of("POST", "^/images/create$") == []
+
+
+def test_a_disk_that_is_full_at_the_start_does_not_hide_the_engine(images: WorkerBench, tmp_path: Path) -> None:
+    path = tmp_path / "database.sqlite"
+    migrate(path, tmp_path / "config.json")
+    database = open_database(path)
+    ImageStore(database).save([(ref("a.io/gone:1"), None)])
+    database.close()
+    full = "CREATE TRIGGER full BEFORE DELETE ON image BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+    with sqlite3.connect(path) as by_hand:
+        by_hand.execute(full)
+    images.images(tmp_path)
+    images.engine.add_image("a.io/x:1")
+    images.deliver(target(1, "a.io/x:1"))
+    images.post.wait_for(ImagesChanged, lambda event: "a.io/x:1" in event.images.details)
+    with sqlite3.connect(path) as by_hand:
+        by_hand.execute("DROP TRIGGER full")
+    images.deliver(target(2, "a.io/x:1"))
+    images.post.wait_for(ImagesChanged, lambda event: event.images.target_version == 2 and not event.images.rows)
 
 
 def test_a_pulled_image_has_its_row_in_the_picture_before_the_step_is_done(images: WorkerBench, tmp_path: Path) -> None:
