@@ -77,7 +77,9 @@ def plan(
         if settled and app.commit is not None and world.commits.get(app.app_id) != app.commit:
             commits.append(CommitUpdate(app_id=app.app_id, commit=app.commit))
     for app_id in sorted(_current_apps(world) - by_id.keys()):
-        steps.extend(plan_removed_app(world, app_id, keep_volumes=rules.keep_volumes))
+        app_steps, app_waiting = plan_removed_app(world, app_id, busy=busy, keep_volumes=rules.keep_volumes)
+        steps.extend(app_steps)
+        waiting.extend(app_waiting)
     return Plan(steps=_free(steps, busy), waiting=tuple(waiting), commits=tuple(commits))
 
 

@@ -43,7 +43,7 @@ def plan_app(
     """The steps of an app of the target."""
     containers = tuple(container for container in world.containers if container.app_id == app.app_id)
     resources = _compare_resources(world, app)
-    steps, waiting = _resource_steps(resources, containers)
+    steps, waiting = _resource_steps(resources, containers, _starting(app.app_id, containers, busy))
     view = AppView(
         app=app,
         containers=containers,
@@ -60,20 +60,37 @@ def plan_app(
     return [*service_steps, *steps], [*service_waiting, *waiting]
 
 
-def plan_removed_app(world: World, app_id: int, *, keep_volumes: bool) -> list[Step]:
+def plan_removed_app(
+    world: World, app_id: int, *, busy: frozenset[str], keep_volumes: bool
+) -> tuple[list[Step], list[Waiting]]:
     """The steps of an app that is not in the target: containers first, then networks and volumes."""
     containers = [container for container in world.containers if container.app_id == app_id]
+    starting = _starting(app_id, containers, busy)
     reason = "the app is not in the target"
-    steps: list[Step]
+    steps: list[Step] = []
+    waiting: list[Waiting] = []
+    if starting:
+        names = ", ".join(starting)
+        text = f"app {app_id} is not in the target and is removed when the step on {names} has ended"
+        waiting.append(Waiting(subject=f"app:{app_id}", app_id=app_id, reason=text))
     if containers:
-        steps = [KillService(container=container, reason=reason) for container in containers]
-    else:
+        steps.extend(KillService(container=container, reason=reason) for container in containers)
+    elif not starting:
         networks = {network.name: network for network in world.networks if network.app_id == app_id}
-        steps = [RemoveNetwork(network=network, reason=reason) for network in networks.values()]
+        steps.extend(RemoveNetwork(network=network, reason=reason) for network in networks.values())
         if not keep_volumes:
             volumes = [volume for volume in world.volumes if volume.app_id == app_id]
             steps.extend(RemoveVolume(volume=volume, reason=reason) for volume in volumes)
-    return steps
+    return steps, waiting
+
+
+def _starting(app_id: int, containers: Sequence[Container], busy: frozenset[str]) -> list[str]:
+    """Services that a step is at and that have no container which runs: it may be creating one, perhaps still for an
+    older target, with networks and volumes that nobody sees in use yet."""
+    prefix = f"service:{app_id}:"
+    running = {container.service_name for container in containers if container.status == "Running"}
+    names = {subject.removeprefix(prefix) for subject in busy if subject.startswith(prefix)}
+    return sorted(names - running)
 
 
 def _compare_resources(world: World, app: ComposedApp) -> Resources:
@@ -133,7 +150,9 @@ def _evicted(resources: Resources, containers: Sequence[Container]) -> dict[str,
     return evicted
 
 
-def _resource_steps(resources: Resources, containers: Sequence[Container]) -> tuple[list[Step], list[Waiting]]:
+def _resource_steps(
+    resources: Resources, containers: Sequence[Container], starting: Sequence[str]
+) -> tuple[list[Step], list[Waiting]]:
     steps: list[Step] = []
     waiting: list[Waiting] = []
     blocked: set[str] = set()
@@ -141,12 +160,12 @@ def _resource_steps(resources: Resources, containers: Sequence[Container]) -> tu
         step = RemoveNetwork(network=network, reason=resources.why[f"network:{network.name}"])
         blocked.add(step.subject)
         users = [container.service_name for container in containers if uses_network(container, network)]
-        _remove_or_wait(step, users, steps, waiting)
+        _remove_or_wait(step, users, starting, steps, waiting)
     for volume in resources.outdated_volumes:
         removal = RemoveVolume(volume=volume, reason=resources.why[f"volume:{volume.name}"])
         blocked.add(removal.subject)
         users = [container.service_name for container in containers if uses_volume(container, volume)]
-        _remove_or_wait(removal, users, steps, waiting)
+        _remove_or_wait(removal, users, starting, steps, waiting)
     creations: list[Step] = [
         CreateNetwork(network=network, reason="the network is missing") for network in resources.missing_networks
     ]
@@ -158,11 +177,19 @@ def _resource_steps(resources: Resources, containers: Sequence[Container]) -> tu
 
 
 def _remove_or_wait(
-    step: RemoveNetwork | RemoveVolume, users: Sequence[str], steps: list[Step], waiting: list[Waiting]
+    step: RemoveNetwork | RemoveVolume,
+    users: Sequence[str],
+    starting: Sequence[str],
+    steps: list[Step],
+    waiting: list[Waiting],
 ) -> None:
-    if not users:
+    if not users and not starting:
         steps.append(step)
         return
     kind, app_id, name = step.subject.split(":", 2)
-    reason = f"{kind} {name} waits for {', '.join(sorted(set(users)))} to be gone"
+    if users:
+        hindrance = f"no service uses it any more (now: {', '.join(sorted(set(users)))})"
+    else:
+        hindrance = f"the step on {', '.join(starting)} has ended"
+    reason = f"{kind} {name} is removed when {hindrance}: {step.reason}"
     waiting.append(Waiting(subject=step.subject, app_id=int(app_id), reason=reason))

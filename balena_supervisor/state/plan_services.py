@@ -192,10 +192,11 @@ class _ServicePlanner:
             if name not in self._targets:
                 continue
             containers = self._containers.get(name, [])
+            judgement = self.judge(name)
             if not containers or containers[0].status == "Installed":
-                return f"depends on {name}, which has not been started"
-            if not self.judge(name).settled:
-                return f"depends on {name}, which is being updated"
+                return f"depends on {name}, which has not been started{_because(judgement)}"
+            if not judgement.settled:
+                return f"depends on {name}, which is being updated{_because(judgement)}"
         return ""
 
     def _image_ready(self, name: str) -> bool:
@@ -210,6 +211,11 @@ class _ServicePlanner:
 
     def _missing_text(self) -> str:
         return ", ".join(f"{name}" for name in sorted(self._missing_images))
+
+
+def _because(judgement: Judgement) -> str:
+    """Why it is not further, as far as it waits itself."""
+    return f" ({judgement.wait})" if judgement.wait else ""
 
 
 def _cycles(services: Iterable[Service]) -> dict[str, list[str]]:

@@ -234,6 +234,20 @@ def test_a_network_that_left_the_target_goes_after_its_users() -> None:
     assert [entry.name for entry in end.networks] == ["default"]
 
 
+def test_what_a_start_under_way_may_use_is_not_removed_below_it() -> None:
+    """A start of an older target creates a container that nobody sees yet."""
+    now = world(of=[WEB], networks=(network(), network("old")), volumes=(volume(),))
+    under_way = frozenset({f"service:{APP}:web"})
+    kept = plan(now, [app(WEB)], busy=under_way)
+    assert words(kept) == []
+    assert "network old is removed when the step on web has ended: it is not in the target" in waits(kept)
+    gone = plan(now, [], rules=Rules(keep_images=True), busy=under_way)
+    assert words(gone) == []
+    assert waits(gone) == [f"app {APP} is not in the target and is removed when the step on web has ended"]
+    later = plan(world(container(WEB), of=[WEB], networks=(network(), network("old"))), [app(WEB)], busy=under_way)
+    assert words(later) == ["remove network old"]
+
+
 def test_a_changed_volume_stops_every_service_that_uses_it() -> None:
     one, two, other = service("one", volumes=["data"]), service("two", volumes=["data"]), service("other")
     target = app(one, two, other, volumes=[volume(driver="nfs")])
