@@ -7,12 +7,14 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from balena_supervisor.runtime.process import children_of
 from tests.runtime.toy_supervisor import ToySupervisor, alive, running, short_folder, toy_supervisor, wait_until
 
 ALL = ("gate", "one", "two", "three", "four")
@@ -158,6 +160,24 @@ def test_a_preparation_that_fails_ends_the_supervisor_with_the_reason() -> None:
         assert toys.program.wait(10) == 1
         assert "cannot migrate: the toy database is too new" in toys.output
         assert toys.diary.lines() == []
+
+
+@pytest.mark.engine  # as an engine, it needs the right to make namespaces
+def test_as_first_process_of_a_container_it_reaps_orphans_and_ends_with_143() -> None:
+    own_pids = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    with toy_supervisor(prefix=own_pids) as toys:
+        assert toys.wait_running(*ALL)["nursery"]["pid"] == 1
+        (first,) = children_of(toys.program.pid)
+        known = set(children_of(first))
+        fifo = toys.folder / "fifo"
+        os.mkfifo(fifo)
+        orphan = f"cat {fifo} >{toys.folder}/read 2>&1 </dev/null &"
+        subprocess.run(["nsenter", "--target", str(first), "--pid", "sh", "-c", orphan], check=True, timeout=10)
+        wait_until(lambda: set(children_of(first)) - known, "an orphan")
+        fifo.write_text("end")
+        wait_until(lambda: set(children_of(first)) == known, "it is reaped")
+        os.kill(first, signal.SIGTERM)
+        assert toys.program.wait(5) == 143
 
 
 def test_the_socket_of_the_post_office_is_for_its_owner_only(toys: ToySupervisor) -> None:

@@ -46,14 +46,19 @@ def alive(pid: int) -> bool:
 
 
 class ToySupervisor:
-    """One run of the toy supervisor in ``folder``. Its output goes to a file there, or to the pipe ``output_to``."""
+    """One run of the toy supervisor in ``folder``. Its output goes to a file there, or to the pipe ``output_to``.
 
-    def __init__(self, folder: Path, *, output_to: int | None = None, **options: Any) -> None:
+    ``prefix`` is put before the command. ``program`` is the process of the whole.
+    """
+
+    def __init__(
+        self, folder: Path, *, output_to: int | None = None, prefix: tuple[str, ...] = (), **options: Any
+    ) -> None:
         self.folder = folder
         self.diary = Diary(folder / "diary")
         self._output = (folder / "output").open("ab") if output_to is None else os.fdopen(output_to, "wb")
         self.program = subprocess.Popen(
-            [sys.executable, "-m", "tests.runtime.toy_main", str(folder), json.dumps(options)],
+            [*prefix, sys.executable, "-m", "tests.runtime.toy_main", str(folder), json.dumps(options)],
             cwd=REPOSITORY,
             stdout=self._output,
             stderr=self._output,
