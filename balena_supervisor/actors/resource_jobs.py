@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from balena_supervisor.actors.engine_listing import is_of_instance, read_networks, supervisor_networks
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.errors import EngineError, NotFound, UnreadableObject
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.state.compare import network_differences, volume_differences
+from balena_supervisor.state.names import SUPERVISOR_NETWORK
 from balena_supervisor.state.networks import network_body, supervisor_network_body, supervisor_network_ready
 from balena_supervisor.state.read_back import volume_from_inspect
 from balena_supervisor.state.volumes import volume_body
+
+_MISCOUNTED = (
+    "the engine says that containers are connected, but has none to name; it counts again when it is restarted"
+)
 
 
 class ResourceJobs:
@@ -40,12 +46,12 @@ class ResourceJobs:
             if not self._equal_network(network):
                 raise
         for surplus in self._same_name(network)[1:]:
-            self._remove_network(surplus.engine_id)
+            self._remove_network(surplus.engine_id, surplus.name)
 
     def remove_network(self, network: Network) -> None:
         """Remove all networks of that app and name, also those under the name of an old supervisor."""
         for found in self._same_name(network):
-            self._remove_network(found.engine_id)
+            self._remove_network(found.engine_id, found.name)
 
     def ensure_supervisor_network(self) -> None:
         """Remove a wrong ``supervisor0``, and create it when there is no right one."""
@@ -54,7 +60,7 @@ class ResourceJobs:
             if supervisor_network_ready(entry) and not ready:
                 ready = True
             else:
-                self._remove_network(str(entry["Id"]))
+                self._remove_network(str(entry["Id"]), SUPERVISOR_NETWORK)
         if ready:
             return
         try:
@@ -109,9 +115,40 @@ class ResourceJobs:
         ]
         return sorted(same, key=lambda found: (found.created_at, found.engine_id))
 
-    def _remove_network(self, engine_id: str) -> None:
+    def _remove_network(self, engine_id: str, name: str) -> None:
         with suppress(NotFound):
-            self._engine.remove_network(engine_id)
+            try:
+                self._engine.remove_network(engine_id)
+            except EngineError as error:
+                if error.fields["status"] != 403:
+                    raise
+                self._take_off(engine_id, name, error)
+                self._engine.remove_network(engine_id)
+
+    def _take_off(self, engine_id: str, name: str, refusal: EngineError) -> None:
+        """Take endpoints off a network that keeps those of containers which are gone.
+
+        Raises ``EngineError`` when that does not help: a container is really on it, or the engine only miscounts, as
+        20.10 does; then it lists nobody, and nothing but its restart makes it count again.
+        """
+        connected = [str(entry.get("Name")) for entry in self._connected(engine_id)]
+        gone = [container for container in connected if not self._exists(container)]
+        for container in gone:
+            self._engine.disconnect_network(engine_id, container)
+        if gone:
+            return
+        cause = f"it is in use by {', '.join(sorted(connected))}" if connected else _MISCOUNTED
+        raise EngineError(f"cannot remove network {name}: {cause}", status=403, cause=cause) from refusal
+
+    def _connected(self, engine_id: str) -> list[dict[str, Any]]:
+        return list((self._engine.inspect_network(engine_id).get("Containers") or {}).values())
+
+    def _exists(self, container: str) -> bool:
+        try:
+            self._engine.inspect_container(container)
+        except NotFound:
+            return False
+        return True
 
 
 def _different(kind: str, name: str, differs: Sequence[str]) -> EngineError:

@@ -116,6 +116,11 @@ class Engine:
         found: list[dict[str, Any]] = self._call("GET", "/networks", "list networks") or []
         return found
 
+    def inspect_network(self, network: str) -> dict[str, Any]:
+        """One network by id, with the containers on it: ``Containers`` maps ids to objects with ``Name``."""
+        found: dict[str, Any] = self._call("GET", _path("networks", network), f"inspect network {network}")
+        return found
+
     def create_network(self, body: Mapping[str, Any]) -> str:
         """Create a network and return its id. The engine allows two of one name unless asked to check."""
         name = body.get("Name")
@@ -132,6 +137,12 @@ class Engine:
         body = {"Container": container, "EndpointConfig": endpoint}
         path = _path("networks", network, "connect")
         self._order("POST", path, f"connect container {container} to network {network}", body=body)
+
+    def disconnect_network(self, network: str, container_name: str) -> None:
+        """Take an endpoint off a network by force, also one whose container is gone: that one only by its name."""
+        path = _path("networks", network, "disconnect")
+        doing = f"disconnect container {container_name} from network {network}"
+        self._order("POST", path, doing, body={"Container": container_name, "Force": True})
 
     # --- volumes ----------------------------------------------------------------------------------------------
 

@@ -89,6 +89,33 @@ def test_all_networks_of_an_app_and_name_are_removed(resources: WorkerBench) -> 
     resources.done(step)
 
 
+def test_a_network_that_keeps_a_container_which_is_gone_is_freed_and_removed(resources: WorkerBench) -> None:
+    resources.resources()
+    resources.done(CreateNetwork(network=network()))
+    resources.engine.leave_endpoint(network().engine_name, "ghost")
+    resources.done(RemoveNetwork(network=network()))
+    assert networks(resources) == []
+
+
+def test_a_network_on_which_the_engine_counts_nobody_says_what_helps(resources: WorkerBench) -> None:
+    resources.resources()
+    resources.done(CreateNetwork(network=network()))
+    resources.engine.fail("DELETE", "^/networks/", status=403, message="network x has active endpoints")
+    error = resources.failed(RemoveNetwork(network=network())).error
+    assert error.message.startswith("cannot remove network default: ")
+    assert "when it is restarted" in error.message
+
+
+def test_a_network_in_use_names_its_users(resources: WorkerBench) -> None:
+    resources.resources()
+    resources.done(CreateNetwork(network=network()))
+    image = resources.engine.add_image("a.io/x:1")
+    body = {"Image": image, "Cmd": ["/bin/sh"], "HostConfig": {"NetworkMode": network().engine_name}}
+    resources.by_hand.start_container(resources.by_hand.create_container("stranger", body))
+    error = resources.failed(RemoveNetwork(network=network())).error
+    assert error.message == "cannot remove network default: it is in use by stranger"
+
+
 def test_a_right_supervisor_network_is_left_as_it_is(resources: WorkerBench) -> None:
     before = resources.by_hand.create_network(supervisor_network_body())
     resources.resources()

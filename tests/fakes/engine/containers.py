@@ -299,8 +299,10 @@ class Containers:
         container.endpoints[network.name] = endpoint
 
     def disconnect(self, network_key: str, body: Json) -> None:
-        container = self.get(body.get("Container", ""))
         network = self._networks.find(network_key)
+        if body.get("Force") and self._networks.forget_stale(network, body.get("Container", "")):
+            return
+        container = self.get(body.get("Container", ""))
         if network.name not in container.endpoints:
             raise ApiError(403, f"container {container.id} is not connected to network {network.name}")
         del container.endpoints[network.name]

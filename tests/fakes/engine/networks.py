@@ -226,6 +226,14 @@ class Networks:
         if network.attached.pop(container_id, None):
             self._tell("disconnect", network, container_id)
 
+    def leave_stale(self, key: str, name: str) -> None:
+        """Keep the endpoint of a container that is gone, as the real engine sometimes does."""
+        network = self.find(key)
+        network.attached[f"ep-{name}"] = Attachment(f"ep-{name}", name, "", "", 0)
+
+    def forget_stale(self, network: Network, name: str) -> bool:
+        return network.attached.pop(f"ep-{name}", None) is not None
+
     def _tell(self, action: str, network: Network, container_id: str) -> None:
         attributes = {"container": container_id, "name": network.name, "type": network.driver}
         self._events.emit("network", action, network.id, attributes)

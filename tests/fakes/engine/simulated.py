@@ -145,6 +145,11 @@ class SimulatedEngine:
         """Let paused pulls go on, of one image or of all."""
         self.registry.resume(name)
 
+    def leave_endpoint(self, network: str, container_name: str) -> None:
+        """Have a network count a container that is gone; only a forced disconnection by its name frees it."""
+        with self._condition:
+            self._parts.networks.leave_stale(network, container_name)
+
     @property
     def containers(self) -> dict[str, Container]:
         """The containers of this moment by name."""
