@@ -9,6 +9,7 @@ HIDDEN = "***"
 _SECRET_NAME = re.compile(r"key|secret|token|password", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"\A([A-Za-z_][A-Za-z0-9_.-]*)=(.*)\Z", re.DOTALL)
 _URL_PARAMETER = re.compile(r"([\w.-]*(?:key|secret|token|password)[\w.-]*)=[^&\s]+", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 #: fields whose mapping is keyed by the secrets themselves
 _KEYED_BY_SECRETS = frozenset({"scopes"})
 
@@ -21,7 +22,7 @@ def is_secret_name(name: str) -> bool:
 def masked(value: Any) -> Any:
     """A copy of decoded builtins with the values of secret names replaced by ``***``.
 
-    Covers mapping values, ``NAME=value`` strings as in a container's environment, and parameters in URLs.
+    Covers mapping values, ``NAME=value`` strings as in a container's environment, and parameters and passwords in URLs.
     """
     if isinstance(value, dict):
         return {name: _masked_field(name, item) for name, item in value.items()}
@@ -45,4 +46,6 @@ def _masked_text(text: str) -> str:
     assignment = _ASSIGNMENT.match(text)
     if assignment and is_secret_name(assignment[1]):
         return f"{assignment[1]}={HIDDEN}"
+    if "://" in text:
+        text = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
     return _URL_PARAMETER.sub(rf"\1={HIDDEN}", text) if "=" in text else text

@@ -15,6 +15,8 @@ from balena_supervisor.runtime.mask import masked
         ([{"client_secret": 5}], [{"client_secret": "***"}]),
         (("API_TOKEN=abc def", "PATH=/bin"), ["API_TOKEN=***", "PATH=/bin"]),
         ("https://api/x?apikey=abc&filter=1", "https://api/x?apikey=***&filter=1"),
+        ("http://user:pass@host/x", "http://user:***@host/x"),
+        ("https://host:8080/a:b@c", "https://host:8080/a:b@c"),
         ({"scopes": {"abc": [{"type": "global"}]}}, {"scopes": {"***1": [{"type": "global"}]}}),
         ("no secret here", "no secret here"),
         (b"bytes", b"bytes"),
