@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import pykka
 
 from balena_supervisor.clock import SystemClock
-from balena_supervisor.errors import ErrorRecord, RemoteError
+from balena_supervisor.errors import ErrorRecord, RemoteError, SupervisorError
 from balena_supervisor.runtime import output, process, wire
 from balena_supervisor.runtime.actor import Ports
 from balena_supervisor.runtime.host import ActorHost, on_actor_failure
@@ -169,6 +169,9 @@ class ChildActor:
         end(1)
 
     def _failed(self, error: BaseException) -> NoReturn:
+        if isinstance(error, SupervisorError):
+            output.log("error", self._row.name, error.message)
+            self.end_failed(error.message)
         output.log("error", self._row.name, "the actor failed", error=repr(error))
         output.text("".join(traceback.format_exception(error)))
         self.end_failed(f"{type(error).__name__}: {error}")
