@@ -115,7 +115,7 @@ def start_list(settings: Settings) -> tuple[ActorRow, ...]:
 _STOP_S = 3.0
 _STOP_ONE_S = 2.1
 _STACK_S = 5.0
-#: how long root waits for its last answer to leave, in seconds
+#: how long an answer may take to leave before what carries it is killed, in seconds
 _ANSWER_S = 0.1
 
 
@@ -284,6 +284,8 @@ class RootSupervisor(Actor):
 
     @handles(ShowMailbox)
     def show_mailbox(self, query: ShowMailbox) -> Pending[MailboxView]:
+        if query.name == "nursery" or query.name in self._arbiters():
+            raise NotFound(f"{query.name} has no mailbox", name=query.name)
         return Pending(self._office.mailbox(query.name))
 
     @handles(ListDeadLetters)
@@ -298,7 +300,9 @@ class RootSupervisor(Actor):
     def show_stack(self, query: ShowStack) -> StackView | Pending[StackView]:
         if query.name == "root":
             return StackView(name="root", stack=stacks())
-        if query.name != "nursery" and query.name not in self._rows and query.name not in self._arbiters():
+        if query.name in self._arbiters():
+            raise NotFound(f"{query.name} has no connection to be asked for its stack", name=query.name)
+        if query.name != "nursery" and query.name not in self._rows:
             raise NotFound(f"there is no actor {query.name}", name=query.name)
         asked = self._office.stack(query.name)
         self.after(_STACK_S, lambda: self._no_stack(query.name, asked))
@@ -320,11 +324,21 @@ class RootSupervisor(Actor):
         output.log("info", action.name, "is restarted on request")
         if row is None:
             self.after(_ANSWER_S, self._office.leave)
-        elif action.name == row.name and self._has_worker(row.name):
+        elif row.mailbox_owner_is_a_worker:
+            self.after(_ANSWER_S, partial(self._restart_server, row, worker=action.name == row.name))
+        else:
+            self._restart(row)
+
+    def _restart_server(self, row: ActorRow, *, worker: bool) -> None:
+        """Later, since it may be the one that hands on the answer."""
+        if worker and self._has_worker(row.name):
             self._office.kill_worker(row.name)
         else:
-            self._supervision.restart_asked(row.process_name)
-            self._office.kill(row.process_name, self._supervision.processes[row.process_name].generation)
+            self._restart(row)
+
+    def _restart(self, row: ActorRow) -> None:
+        self._supervision.restart_asked(row.process_name)
+        self._office.kill(row.process_name, self._supervision.processes[row.process_name].generation)
 
     @handles(facts.DumpWanted)
     def dump(self, _: facts.DumpWanted) -> None:

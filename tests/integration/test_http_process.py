@@ -26,7 +26,8 @@ class Supervisor:
     def __init__(self, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        self._log = (folder / "log").open("wb")
+        self.log = folder / "log"
+        self._log = self.log.open("wb")
         self.program = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.api_supervisor", str(folder), str(self.port)],
             cwd=REPOSITORY,
@@ -79,7 +80,7 @@ class Supervisor:
 
         def another() -> bool:
             found = self.actor(name)
-            return found["state"] == "running" and found["pid"] != killed
+            return bool(found["state"] == "running" and found["pid"] != killed)
 
         wait_until(another, f"another {name}", 10)
 
@@ -111,7 +112,6 @@ def test_state_and_views_come_through_the_mailboxes(supervisor: Supervisor) -> N
     assert (http_view["state"], arbiter["state"]) == ("running", "running")
     assert http_view["pid"] != arbiter["pid"]
     assert "Thread" in supervisor.request("GET", "/debug/actors/http/stack")[1]["stack"]
-    assert supervisor.request("GET", "/debug/actors/nobody/mailbox")[0] == 404
 
 
 def test_a_target_is_stored_refused_or_named_in_the_next_get(supervisor: Supervisor) -> None:
@@ -139,15 +139,29 @@ def test_a_killed_process_costs_requests_in_flight_and_no_refused_connection(sup
     supervisor.wait_for_another(name, killed)
 
 
-def test_the_worker_can_be_restarted_by_its_own_api(supervisor: Supervisor) -> None:
-    before = supervisor.actor("http")["pid"]
-    with pytest.raises((OSError, http.client.HTTPException)):
-        supervisor.request("POST", "/debug/actors/http/restart")
-    wait_until(supervisor.answers, "the API answers again", 5)
-    assert supervisor.actor("http")["pid"] != before
+@pytest.mark.parametrize("name", ["http", "http-arbiter", "root", "planner"])
+def test_a_restart_by_the_api_is_answered_and_done(supervisor: Supervisor, name: str) -> None:
+    before = supervisor.actor(name)["pid"]
+    assert supervisor.request("POST", f"/debug/actors/{name}/restart")[0] == 200
+    supervisor.wait_for_another(name, before)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nobody/mailbox", "there is no actor nobody"),
+        ("nobody/stack", "there is no actor nobody"),
+        ("nursery/mailbox", "nursery has no mailbox"),
+        ("http-arbiter/mailbox", "http-arbiter has no mailbox"),
+        ("http-arbiter/stack", "http-arbiter has no connection to be asked for its stack"),
+    ],
+)
+def test_a_view_that_does_not_exist_says_why(supervisor: Supervisor, path: str, message: str) -> None:
+    assert supervisor.request("GET", f"/debug/actors/{path}") == (404, {"status": "failed", "message": message})
 
 
 def test_sigterm_ends_everything_with_143(supervisor: Supervisor) -> None:
     pids = [actor["pid"] for actor in supervisor.request("GET", "/debug/actors")[1]["actors"]]
     assert supervisor.end() == 143
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert "[error]" not in supervisor.log.read_text()
