@@ -30,6 +30,16 @@ def actors(supervisor: Supervisor) -> dict[str, dict[str, Any]]:
     return {actor["name"]: actor for actor in supervisor.api.get("/debug/actors")["actors"]}
 
 
+def running_pid(supervisor: Supervisor, name: str) -> int:
+    """The process of an actor, once it runs: one that is down has none to kill."""
+
+    def pid() -> int:
+        found = actors(supervisor)[name]
+        return int(found["pid"]) if found["state"] == "running" else 0
+
+    return wait_until(pid, f"{name} runs")
+
+
 def update(app_id: int, image: str, number: int) -> dict[str, Any]:
     """A release of three services that differs in everything from the one before."""
     changed = {"RELEASE": str(number)}
@@ -99,13 +109,13 @@ def test_an_actor_killed_in_the_middle_of_an_update_changes_nothing_in_the_outco
     supervisor.wait_until_running("db", "web", "job", timeout_s=60)
     for number, verb in ((2, "kill"), (3, "pull"), (4, "start")):
         known = max((d["number"] for d in supervisor.api.status()["decisions"]), default=0)
-        pid = actors(supervisor)[name]["pid"]
+        pid = running_pid(supervisor, name)
         supervisor.post_target(update(site.app_id, images[number % 2], number))
         wait_for_step(supervisor, known, verb)
         os.kill(pid, signal.SIGKILL)
         wait_for_release(site, number)
         is_on(site.engine, site.instance, number)
-        wait_until(lambda: actors(supervisor)[name]["state"] == "running", f"{name} is back")
+        running_pid(supervisor, name)
 
 
 def test_without_its_nursery_nothing_survives_and_a_new_start_takes_the_containers_over(
@@ -115,7 +125,7 @@ def test_without_its_nursery_nothing_survives_and_a_new_start_takes_the_containe
     supervisor.wait_until_running("main")
     before = containers(engine, instance)["main"]
     pids = [actor["pid"] for actor in actors(supervisor).values()]
-    os.kill(actors(supervisor)["nursery"]["pid"], signal.SIGKILL)
+    os.kill(running_pid(supervisor, "nursery"), signal.SIGKILL)
     wait_until(lambda: not any(map(alive, pids)), "all processes are gone", timeout_s=5)
     supervisor.stop()
     supervisor.start()
@@ -156,8 +166,7 @@ def test_sigterm_with_open_connections_and_a_pull_under_way_ends_in_five_seconds
     supervisor.post_target(target(app_id, {"main": {"image": sample_image}, "large": {"image": large}}))
     supervisor.api.wait_until(lambda status: any("pull" in d["step"] for d in status["decisions"][3:]))
     pids = [actor["pid"] for actor in actors(supervisor).values()]
-    nursery = actors(supervisor)["nursery"]["pid"]
-    os.kill(nursery, signal.SIGTERM)
+    os.kill(running_pid(supervisor, "nursery"), signal.SIGTERM)
     wait_until(lambda: not any(map(alive, pids)), "all processes are gone", timeout_s=5)
     child = supervisor.program._child
     assert child is not None

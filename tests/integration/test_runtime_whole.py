@@ -162,7 +162,7 @@ def test_a_preparation_that_fails_ends_the_supervisor_with_the_reason() -> None:
         assert toys.diary.lines() == []
 
 
-@pytest.mark.engine  # as an engine, it needs the right to make namespaces
+@pytest.mark.root  # for the namespace
 def test_as_first_process_of_a_container_it_reaps_orphans_and_ends_with_143() -> None:
     own_pids = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
     with toy_supervisor(prefix=own_pids) as toys:
@@ -247,6 +247,15 @@ def test_a_stopped_worker_of_the_server_is_killed_alone(port: int) -> None:
         toys.kill(actors["http"]["pid"], signal.SIGSTOP)
         wait_until(lambda: toys.actor("http")["restarts"] == 1, "the next worker")
         assert toys.wait_running("http")["http-arbiter"]["pid"] == actors["http-arbiter"]["pid"]
+
+
+def test_a_server_without_a_worker_whose_arbiter_is_stopped_is_started_again(port: int) -> None:
+    with toy_supervisor(port=port, limits={"hang_s": 2.0}) as toys:
+        actors = toys.wait_running("http", "http-arbiter")
+        toys.kill(actors["http-arbiter"]["pid"], signal.SIGSTOP)
+        toys.kill(actors["http"]["pid"])
+        wait_until(lambda: toys.actor("http-arbiter").get("generation") == 2, "the next arbiter")
+        toys.wait_running("http")
 
 
 def test_a_taken_port_keeps_the_server_in_back_off_until_it_is_free() -> None:
