@@ -5,7 +5,7 @@ It reads the engine and the database itself, so that it also answers while no su
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,16 @@ from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.host_facts import read_host_facts
 from balena_supervisor.adapters.host_files import read_device_type, read_host_name, read_os_release
 from balena_supervisor.db.stored import Stored, read_stored
-from balena_supervisor.errors import InvalidValue
+from balena_supervisor.errors import InvalidTarget, InvalidValue
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import ImageState
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.settings import Settings
-from balena_supervisor.state.compose import compose_app
+from balena_supervisor.state.compose import compose_app, problems
 from balena_supervisor.state.configuration import Sources, build_configuration
 from balena_supervisor.state.effects import Round, preview
-from balena_supervisor.state.target_format import decode_local
+from balena_supervisor.state.target_format import ParsedTarget, decode_local
 from balena_supervisor.state.words import words_of
 from balena_supervisor.state.world import Rules, World
 
@@ -34,11 +34,12 @@ from balena_supervisor.state.world import Rules, World
 def plan(file: Path, settings: Settings) -> Iterator[str]:
     """The lines to print. ``file`` holds a target in the form of ``POST /v2/local/target-state``.
 
-    Raises ``InvalidValue`` (no JSON), ``InvalidTarget``, ``EngineUnavailable`` and ``DatabaseRefused``.
+    Raises ``InvalidValue`` (no JSON, or no target that would be accepted), ``EngineUnavailable`` and
+    ``DatabaseRefused``.
     """
     stored = read_stored(settings.database_path)
     configuration = _configuration(settings, stored)
-    parsed = decode_local(_json(file), uuid=configuration.uuid or "unknown", current_name=configuration.name)
+    parsed = _parsed(file, configuration)
     target = TargetState(version=1, is_set=True, name=parsed.name, config=parsed.config, apps=parsed.apps)
     host = read_host_facts(settings.root_mountpoint, docker_socket=settings.docker_socket, instance=settings.instance)
     # A service that never had a key gets one with its target; which one does not matter here.
@@ -54,13 +55,28 @@ def plan(file: Path, settings: Settings) -> Iterator[str]:
     yield from _lines(preview(world, compose, rules))
 
 
+def _parsed(file: Path, configuration: Configuration) -> ParsedTarget:
+    try:
+        parsed = decode_local(_json(file), uuid=configuration.uuid or "unknown", current_name=configuration.name)
+    except InvalidTarget as error:
+        raise _not_taken(file, error.fields["violations"]) from error
+    violations = [f"local.{line}" for app in parsed.apps for line in problems(app)]
+    if violations:
+        raise _not_taken(file, violations)
+    return parsed
+
+
+def _not_taken(file: Path, violations: Sequence[str]) -> InvalidValue:
+    return InvalidValue(f"cannot take the target in {file}: {'; '.join(violations)}", field="FILE")
+
+
 def _json(file: Path) -> Any:
     try:
         return msgspec.json.decode(file.read_bytes())
     except OSError as error:
         raise InvalidValue(f"cannot read {file}: {error.strerror}", field="FILE") from error
     except msgspec.DecodeError as error:
-        raise InvalidValue(f"cannot read {file}: {error}", field="FILE") from error
+        raise InvalidValue(f"cannot read {file}: it is no JSON ({error})", field="FILE") from error
 
 
 def _configuration(settings: Settings, stored: Stored) -> Configuration:

@@ -28,7 +28,10 @@ def read_stored(path: Path) -> Stored:
     """Read the database of a supervisor that may be running. Raises ``DatabaseRefused``."""
     if not path.is_file():
         return Stored()
-    database = peewee.SqliteDatabase(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    # Without this even a reader leaves files beside the database. There is a log file exactly while a supervisor runs
+    # or when it was killed; then there is something to read in it.
+    mode = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+    database = peewee.SqliteDatabase(f"{path.absolute().as_uri()}?{mode}", uri=True)
     with refusing("read", path):
         database.connect()
     try:
