@@ -66,4 +66,11 @@ def refusing(what: str, path: object) -> Iterator[None]:
     try:
         yield
     except (peewee.PeeweeException, sqlite3.Error) as error:
-        raise DatabaseRefused(f"cannot {what} the database {path}: {error}", path=str(path)) from error
+        raise DatabaseRefused(f"cannot {what} the database {path}: {_root_of(error)}", path=str(path)) from error
+
+
+def _root_of(error: BaseException) -> BaseException:
+    """With a full disk SQLite ends the transaction itself, and the rollback that follows fails: that says nothing."""
+    while isinstance(error.__context__, peewee.PeeweeException | sqlite3.Error):
+        error = error.__context__
+    return error

@@ -85,6 +85,19 @@ def test_a_body_that_raises_takes_back_what_it_wrote(database: peewee.SqliteData
     assert store.get("a") is None
 
 
+def test_a_full_disk_is_named_as_the_cause_and_later_writes_work(database: peewee.SqliteDatabase) -> None:
+    store = ConfigStore(database)
+    store.set({"a": "1"})
+    pages = database.pragma("page_count")
+    database.pragma("max_page_count", pages)
+    with pytest.raises(DatabaseRefused, match="database or disk is full"):
+        store.set({"b": "x" * 100_000})
+    assert store.get("b") is None
+    database.pragma("max_page_count", pages + 1000)
+    store.set({"b": "2"})
+    assert store.all()["b"] == "2"
+
+
 def test_values_are_kept_as_text_and_none_removes_them(database: peewee.SqliteDatabase) -> None:
     store = ConfigStore(database)
     store.set({"a": "1", "b": "2"})

@@ -1,0 +1,110 @@
+"""The disk of the database is full: nothing that was accepted is lost, and all goes on by itself once there is room."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from tests.integration.conftest import TestedSupervisor
+from tests.integration.targets import target
+from tests.integration.test_deaths import WAITS, actors
+from tests.runtime.toy_supervisor import wait_until
+from tools.dev_parts.samples import push_image
+from tools.dev_parts.supervisor import Refused
+
+pytestmark = [pytest.mark.engine, pytest.mark.root]
+
+
+class SmallDisk:
+    """A file system of two megabytes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+        self.environment = {"DATABASE_PATH": str(folder / "database.sqlite")}
+
+    def fill(self) -> None:
+        with self._ballast.open("ab", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                return
+
+    def free(self) -> None:
+        self._ballast.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=True)
+    yield SmallDisk(folder)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def supervisor(stopped_supervisor: TestedSupervisor, disk: SmallDisk) -> TestedSupervisor:
+    stopped_supervisor.start(disk.environment)
+    return stopped_supervisor
+
+
+def fill_until_refused(supervisor: TestedSupervisor, disk: SmallDisk, body: dict[str, Any]) -> Refused:
+    """The log of the database may have some room left when the disk has none."""
+    disk.fill()
+    with pytest.raises(Refused) as refused:
+        for _ in range(200):
+            supervisor.post_target(body)
+    return refused.value
+
+
+def test_a_target_that_cannot_be_stored_is_refused_and_changes_nothing(
+    supervisor: TestedSupervisor, disk: SmallDisk, app_id: int, sample_image: str
+) -> None:
+    accepted = target(app_id, {"main": {"image": sample_image}})
+    supervisor.post_target(accepted)
+    before = supervisor.wait_until_running("main")
+    refused = fill_until_refused(supervisor, disk, accepted)
+    assert refused.status == 503
+    assert "database or disk is full" in refused.text
+    wanted = target(app_id, {"main": {"image": sample_image}, "more": {"image": sample_image}}, release="next")
+    shown = supervisor.api.get("/v2/local/target-state")
+    with pytest.raises(Refused):
+        supervisor.post_target(wanted)
+    assert supervisor.api.get("/v2/local/target-state") == shown
+    after = supervisor.wait_until_running("main")
+    assert after["containers"] == before["containers"]
+    disk.free()
+    supervisor.post_target(wanted)
+    supervisor.wait_until_running("main", "more")
+
+
+def test_an_accepted_target_survives_and_is_brought_about_once_there_is_room(
+    supervisor: TestedSupervisor, engine: docker.APIClient, disk: SmallDisk, app_id: int, registry: str
+) -> None:
+    name = f"{registry}/test/{uuid.uuid4().hex}:1"
+    accepted = target(app_id, {"main": {"image": name}})
+    supervisor.post_target(accepted)
+    supervisor.api.wait_until(lambda status: any("failed" in entry["reason"] for entry in status["waiting"]))
+    fill_until_refused(supervisor, disk, accepted)
+    push_image(engine, name, WAITS)
+    supervisor.api.wait_until(
+        lambda status: any("database or disk is full" in entry["reason"] for entry in status["waiting"])
+    )
+    for actor in ("target-state", "planner", "images"):
+        pid = actors(supervisor)[actor]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: actors(supervisor)[actor]["pid"] not in {0, pid}, f"{actor} is back")  # noqa: B023
+    supervisor.api.get("/v1/healthy")
+    disk.free()
+    supervisor.wait_until_running("main")
+    engine.remove_image(name, force=True)
