@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -16,8 +17,11 @@ import pytest
 
 from tools.dev_parts.labelled import LABEL
 from tools.dev_parts.paths import instance_label
+from tools.dev_parts.programs import Program
 
 ROOT = Path(__file__).parents[2]
+#: programs of a run on the simulated engine, and where they stand
+STARTED = (("supervisor", "data"), ("simulated-engine", "simulated"))
 
 
 @pytest.fixture
@@ -66,6 +70,26 @@ def test_another_port_is_taken_when_the_usual_one_is_not_free(dev_folder: Path) 
     assert done.returncode == 0, done.stdout
     assert "API: http://127.0.0.1:" in done.stdout
     assert "API: http://127.0.0.1:48484 " not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["Ctrl-C", "SIGTERM", "a closed terminal"],
+)
+def test_whatever_ends_a_run_leaves_no_process(dev_folder: Path, number: int, code: int) -> None:
+    command = [str(ROOT / "tools/dev"), "run", "--simulated"]
+    environment = {**os.environ, "DEV_FOLDER": str(dev_folder)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        assert running.stdout is not None
+        assert any("Ctrl-C ends it" in line for line in running.stdout)
+        pids = [Program(name, dev_folder / place).pid() for name, place in STARTED]
+        assert all(pids)
+
+        running.send_signal(number)
+
+        assert running.wait(30) == code
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
 
 @pytest.mark.engine

@@ -17,7 +17,8 @@ def main(arguments: list[str]) -> int:
     options, rest = _parser().parse_known_args(arguments)
     if rest and options.command != "test":
         _parser().error(f"unknown arguments: {' '.join(rest)}")
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the latter when its terminal is closed
+        signal.signal(number, _end)
     try:
         if Path(sys.prefix) != VENV:
             install.ensure()
@@ -70,5 +71,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(143)
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -118,9 +118,10 @@ def _follow(supervisor: Supervisor, images: Images, web_port: int | None, *, onc
         if web_port is not None:
             say(f"the sample's page: http://127.0.0.1:{web_port}/")
         if not once:
-            say("Ctrl-C ends it and removes the sample")
-            with suppress(KeyboardInterrupt), watcher.screen():
-                watcher.for_ever()
+            with suppress(KeyboardInterrupt):
+                say("Ctrl-C ends it and removes the sample")
+                with watcher.screen():
+                    watcher.for_ever()
     except WatchFailed as error:
         raise WatchFailed(f"{error}\nend of {supervisor.program.log}:\n{supervisor.program.tail()}") from error
 
