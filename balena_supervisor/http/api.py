@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from balena_supervisor.clock import Clock
@@ -14,6 +15,8 @@ from balena_supervisor.runtime.actor import Post
 from balena_supervisor.runtime.message import Request
 
 R = TypeVar("R")
+#: Half of the threads: questions to an actor that hangs leave the rest to what needs no actor, such as ``/ping``.
+_MAX_WAITING = 64
 
 
 class Log(Protocol):
@@ -25,7 +28,8 @@ class Log(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Api:
     """What the routes use. ``ask_timeout_s`` is the deadline of every question to another actor;
-    ``settle_timeout_s`` how long an accepted target may take to arrive here as a snapshot before it is answered."""
+    ``settle_timeout_s`` how long an accepted target may take to arrive here as a snapshot before it is answered;
+    ``places`` is how many requests may wait for an actor at a time."""
 
     snapshots: Snapshots
     post: Post
@@ -34,15 +38,20 @@ class Api:
     log: Log = output.log
     ask_timeout_s: float = 10
     settle_timeout_s: float = 1
+    places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_MAX_WAITING))
 
     def ask(self, recipient: str, message: Request[R]) -> R:
         """Ask another actor and wait for its answer.
 
-        Raises ``RemoteError`` with the answer's code, or ``NotReady`` when there was none in time.
+        Raises ``RemoteError`` with the answer's code, or ``NotReady`` when there was none in time or too many wait.
         """
-        future = self.post.ask(recipient, message, self.ask_timeout_s)
+        if not self.places.acquire(blocking=False):
+            raise NotReady("cannot answer: too many requests wait for an answer")
         try:
+            future = self.post.ask(recipient, message, self.ask_timeout_s)
             # The post office ends it at the deadline; the second more is for a post office that is gone.
             return future.result(self.ask_timeout_s + 1)
         except (TimeoutError, concurrent.futures.CancelledError) as error:
             raise NotReady(f"cannot answer: {recipient} did not answer in time") from error
+        finally:
+            self.places.release()
