@@ -252,9 +252,9 @@ class Supervision:
                 orders.append(Start(process.name))
         for watch in self.watches.values():
             self._check(watch, now)
-            if watch.ready and not watch.beat_asked and watch.beat_due <= now:
-                watch.beat_asked = True
-                orders.append(AskBeat(watch.mailbox))
+        for watch in self._beats_due(now):
+            watch.beat_asked = True
+            orders.append(AskBeat(watch.mailbox))
         orders += self._orders
         self._orders = []
         return orders
@@ -278,6 +278,14 @@ class Supervision:
         for watch in self.watches.values():
             watch.last_sign += seconds
             watch.beat_due += seconds
+
+    def _beats_due(self, now: float) -> list[Watch]:
+        """With the first that is due come those that soon will be, so that an idle device wakes once for all."""
+        unasked = [watch for watch in self.watches.values() if watch.ready and not watch.beat_asked]
+        if not any(watch.beat_due <= now for watch in unasked):
+            return []
+        soon = now + self._limits.beat_interval_s / 4
+        return [watch for watch in unasked if watch.beat_due <= soon]
 
     def _check(self, watch: Watch, now: float) -> None:
         silent = now - watch.last_sign

@@ -94,6 +94,18 @@ def test_the_back_off(lives_s: list[float], delays_s: list[float]) -> None:
     assert [backoff.next_delay_s(lived) for lived in lives_s] == pytest.approx(delays_s)
 
 
+def test_heartbeats_that_are_due_soon_are_asked_for_together() -> None:
+    machine = Machine(("one", ("one",), False), ("two", ("two",), False), ("late", ("late",), False))
+    machine.orders()
+    machine.run("one")
+    machine.now += LIMITS.beat_interval_s / 5
+    machine.run("two")
+    machine.now += LIMITS.beat_interval_s / 5
+    machine.run("late")
+    machine.now = machine.supervision.next_due(machine.now)
+    assert machine.orders() == [AskBeat("one"), AskBeat("two")]
+
+
 def test_a_process_that_ended_is_started_after_its_back_off() -> None:
     machine = Machine()
     machine.orders()
