@@ -162,7 +162,8 @@ class RootSupervisor(Actor):
         self._supervision.ended(fact.process, fact.how, self.clock.monotonic())
         process = self._supervision.processes[fact.process]
         if self._to_stop is None:
-            output.log("warn", fact.process, "ended", how=fact.how, reason=process.problem)
+            reason = {} if process.problem == fact.how else {"reason": process.problem}
+            output.log("warn", fact.process, "ended", how=fact.how, **reason)
         self._act()
         self._stop_next()
 
