@@ -55,7 +55,9 @@ def _provide(stack: ExitStack, *, simulated: bool) -> tuple[Engine, Images]:
         if os.environ.get("CI") == "true" and not simulated:
             raise
         say(f"using the simulated engine, nothing really runs: {error}")
-        return stack.enter_context(simulated_engine()), samples.sample_names("localhost:5000")
+        engine = stack.enter_context(simulated_engine())
+        say(f"engine {engine.url}")
+        return engine, samples.sample_names("localhost:5000")
     client = docker.APIClient(base_url=engine.url, timeout=60)
     stack.callback(client.close)
     say(f"engine {engine.url}, registry {registry}")
