@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from tools.bench_parts.raw import CALL_TIMEOUT_S, EngineRefused, RawApp
 from tools.bench_parts.report import APPLIES, Samples, raw_name
 from tools.bench_parts.supervised import Bench, BenchFailed
 from tools.dev_parts import labelled
-from tools.dev_parts.engine import answers
+from tools.dev_parts.engine import EngineMissing, answers, real_engine
 from tools.dev_parts.programs import ProgramFailed
 from tools.dev_parts.registry import free_port
 from tools.dev_parts.samples import SamplesFailed, build_image
@@ -34,17 +33,21 @@ _WAIT = "while :; do busybox sleep 1000 & wait $!; done"
 def main(arguments: list[str]) -> int:
     """Measure and print; 1 when something failed or a repeated target touched a container."""
     options = _parser().parse_args(arguments)
-    if not answers(options.docker_host):
-        _say(f"no engine answers at {options.docker_host or 'DOCKER_HOST, which is not set'}; nothing was measured")
-        return 1
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     samples = Samples()
     try:
-        with _workplace(options.docker_host) as (client, folder, image, instance):
-            bench = Bench(folder, client, options.docker_host, image=image, instance=instance, port=free_port())
-            _measure(bench, client, options.docker_host, samples, rounds=options.rounds)
+        with (
+            _engine(options.docker_host) as url,
+            _workplace(url) as (client, folder, image, instance),
+        ):
+            bench = Bench(folder, client, url, image=image, instance=instance, port=free_port())
+            _measure(bench, client, url, samples, rounds=options.rounds)
     except KeyboardInterrupt:
         return 130
+    except EngineMissing as error:
+        _say(f"{error}; nothing was measured")
+        return 1
     except (BenchFailed, EngineRefused, ProgramFailed, SamplesFailed, APIError, OSError) as error:
         _say(f"the measurement failed: {error}")
         return 1
@@ -60,12 +63,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also save the result as one flat JSON object")
     parser.add_argument(
         "--docker-host",
-        default=os.environ.get("DOCKER_HOST", ""),
+        default="",
         metavar="URL",
-        help="the engine; default DOCKER_HOST",
+        help="the engine; otherwise DOCKER_HOST, that of this machine, or an own one",
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count, after one that does not")
     return parser
+
+
+@contextmanager
+def _engine(given: str) -> Iterator[str]:
+    """The address of an engine that answers, as ``tools/dev`` finds or starts it. Raises ``EngineMissing``."""
+    if not given:
+        with real_engine() as engine:
+            yield engine.url
+    elif answers(given):
+        yield given
+    else:
+        raise EngineMissing(f"no engine answers at {given}")
 
 
 @contextmanager
@@ -134,5 +149,5 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(143)
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

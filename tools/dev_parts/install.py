@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from tools.dev_parts import packages
 from tools.dev_parts.paths import PYTHON, ROOT, VENV
@@ -32,6 +33,16 @@ def ensure() -> None:
             _make_environment(without_dbus=bool(packages.BUILD_PACKAGES.intersection(lacking)))
     finally:
         os.close(checkout)
+
+
+def enter_environment(program: str, arguments: list[str]) -> None:
+    """Set up, then go on with ``tools/PROGRAM`` in the virtual environment; returns at once when it runs there already.
+
+    Raises ``SetupFailed``.
+    """
+    if Path(sys.prefix) != VENV:
+        ensure()
+        os.execv(PYTHON, [str(PYTHON), str(ROOT / "tools" / program), *arguments])  # noqa: S606  # no shell wanted
 
 
 def _make_environment(*, without_dbus: bool) -> None:

@@ -4,11 +4,9 @@ import argparse
 import os
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
 
 from tools.dev_parts import install
-from tools.dev_parts.paths import PYTHON, ROOT, VENV
 from tools.dev_parts.terminal import say
 
 
@@ -20,12 +18,10 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):  # the latter when its terminal is closed
         signal.signal(number, _end)
     try:
-        if Path(sys.prefix) != VENV:
+        if options.command == "setup":
             install.ensure()
-            if options.command == "setup":
-                return 0
-            # run and test use libraries of the virtual environment
-            os.execv(PYTHON, [str(PYTHON), str(ROOT / "tools" / "dev"), *arguments])  # noqa: S606  # no shell wanted
+            return 0
+        install.enter_environment("dev", arguments)
         return _in_environment(options, rest)
     except install.SetupFailed as error:
         say(str(error))
@@ -38,9 +34,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _in_environment(options: argparse.Namespace, rest: list[str]) -> int:
-    if options.command == "setup":
-        install.ensure()
-        return 0
     if options.command == "run":
         from tools.dev_parts.run import run  # noqa: PLC0415  # needs the virtual environment
 
