@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from balena_supervisor.actors.root import RootSupervisor, start_list
+from balena_supervisor.errors import DatabaseRefused
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.runtime.nursery import run_nursery
 from balena_supervisor.runtime.supervision import Limits
@@ -11,8 +14,11 @@ from balena_supervisor.settings import Settings, listen_port
 
 
 def run(settings: Settings) -> int:
-    """Run the supervisor until it is told to end; returns the exit code."""
-    settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+    """Run the supervisor until it is told to end; returns the exit code.
+
+    Raises ``DatabaseRefused`` when the folder of the database is not there and cannot be made.
+    """
+    make_folder(settings.database_path.parent)
     return run_nursery(
         RuntimeConfig(
             rows=start_list(settings),
@@ -25,6 +31,14 @@ def run(settings: Settings) -> int:
             warm_up=warm_up,
         )
     )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the database, so that it can be locked before anything else happens."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseRefused(f"cannot make the folder of the database {folder}: {error.strerror}") from error
 
 
 def warm_up() -> None:

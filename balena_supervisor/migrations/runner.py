@@ -6,8 +6,9 @@ So either of the two can take over a file that the other has used, as long as it
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ def migrate(path: Path, config_json_path: Path, clock: Clock | None = None) -> N
     Raises ``DatabaseRefused`` and changes nothing when the file is damaged or cannot be written, when a newer
     supervisor has used it, or one so old that its data cannot be taken over.
     """
+    problem = problem_of_place(path)
+    if problem:
+        raise DatabaseRefused(f"cannot migrate the database {path}: {problem}", path=str(path))
     with _opened(path) as database:
         _check_health(database, path)
         applied = _applied(database, path)
@@ -64,6 +68,19 @@ def migrate(path: Path, config_json_path: Path, clock: Clock | None = None) -> N
                 migration.apply(database, config_json)
             names = [name for migration in missing for name in migration.names if name not in applied]
             _record(database, names, clock or SystemClock())
+
+
+def problem_of_place(path: Path, access: Callable[[Path, int], bool] = os.access) -> str:
+    """Why there can be no database at ``path``, in words, or ``""``. SQLite only says that it cannot open the file."""
+    if path.is_dir():
+        return "it is a folder"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    # the folder too: the log of transactions stands beside the file
+    for place in (path.parent, path):
+        if place.exists() and not access(place, os.R_OK | os.W_OK):
+            return f"{place} cannot be written (read-only, or without permission)"
+    return ""
 
 
 @contextmanager

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from balena_supervisor.errors import DatabaseRefused
 from balena_supervisor.migrations.m0001_tables_of_v12 import MIGRATION as FIRST
-from balena_supervisor.migrations.runner import NAMES, migrate
+from balena_supervisor.migrations.runner import NAMES, migrate, problem_of_place
 from tests.fakes.ports import FakeClock
 
 TABLES = {
@@ -225,5 +227,51 @@ def test_a_damaged_database_is_refused(path: Path, config_json: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, config_json: Path) -> None:
-    with pytest.raises(DatabaseRefused, match="cannot migrate the database"):
+    with pytest.raises(DatabaseRefused, match=r"cannot migrate the database .*: there is no folder .*/missing$"):
         migrate(tmp_path / "missing" / "database.sqlite", config_json)
+
+
+def test_a_folder_in_place_of_the_file_is_named(path: Path, config_json: Path) -> None:
+    path.mkdir()
+    with pytest.raises(DatabaseRefused, match="it is a folder"):
+        migrate(path, config_json)
+
+
+def test_a_place_that_cannot_be_written_is_named(path: Path) -> None:
+    path.touch()
+    assert problem_of_place(path) == ""
+    folder = problem_of_place(path, lambda place, _mode: place != path.parent)
+    file = problem_of_place(path, lambda place, _mode: place != path)
+    assert folder.startswith(f"{path.parent} cannot be written")
+    assert file.startswith(f"{path} cannot be written")
+
+
+KILLED_AT = """
+import os, sqlite3, sys
+from pathlib import Path
+from balena_supervisor.migrations.runner import migrate
+
+class Dying(sqlite3.Connection):
+    left = int(sys.argv[2])
+
+    def execute(self, *arguments):
+        Dying.left -= 1
+        if Dying.left == 0:
+            os.kill(os.getpid(), 9)
+        return super().execute(*arguments)
+
+connect = sqlite3.connect
+sqlite3.connect = lambda path, **options: connect(path, factory=Dying, **options)
+migrate(Path(sys.argv[1]), Path("none"))
+"""
+
+
+@pytest.mark.parametrize("statement", [6, 9, 20, 40, 50])
+def test_a_first_start_that_was_killed_half_way_is_as_if_it_had_never_been(
+    path: Path, config_json: Path, statement: int
+) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT, str(path), str(statement)], check=False, timeout=30)
+    assert killed.returncode == -9
+    assert query(path, "SELECT * FROM sqlite_master") == []
+    migrate(path, config_json)
+    assert [row[0] for row in query(path, "SELECT name FROM knex_migrations")] == list(NAMES)
