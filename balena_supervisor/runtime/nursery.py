@@ -2,8 +2,8 @@
 
 It has one thread, always, and no opinion: root says over a socket pair what to fork, and hears who ended and how.
 When root dies, all children are killed and reaped and a new root is forked; when the nursery dies, the kernel kills
-everything below it. The lock on the database's folder is inherited by every child on purpose: it is free when the
-last one is gone.
+everything below it. The locks on the folders of the database and of the sockets are inherited by every child on
+purpose: they are free when the last one is gone.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Nursery:
         self._clock = SystemClock()
         self._born_at = self._clock.monotonic()
         self._pid = os.getpid()
-        self._lock_fd = -1
+        self._locks: set[int] = set()
         self._listener: socket.socket | None = None
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._children: dict[int, _Child] = {}
@@ -91,10 +91,12 @@ class Nursery:
         signal.signal(signal.SIGINT, _raise_terminated)
         process.set_title("sv-nursery")
         process.become_subreaper()
-        self._take_lock()
+        self._take_lock(self._config.database_dir)
         process.spare_from_oom()
         self._config.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._config.run_dir.chmod(0o700)
+        if not self._config.run_dir.samefile(self._config.database_dir):
+            self._take_lock(self._config.run_dir)
         self._bind()
         if self._config.warm_up is not None:
             self._config.warm_up()
@@ -105,15 +107,15 @@ class Nursery:
         self._start_root()
         return self._loop()
 
-    def _take_lock(self) -> None:
-        """Hold the folder of the database; a second supervisor waits here and says so."""
-        folder = self._config.database_dir
-        self._lock_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _take_lock(self, folder: Path) -> None:
+        """Hold a folder that is for one supervisor; a second one waits here and says so."""
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             output.log("warn", "nursery", f"another supervisor holds {folder}, waiting")
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        self._locks.add(lock)
 
     def _bind(self) -> str:
         """Bind the listening socket unless it is; the reason when it cannot be."""
@@ -132,7 +134,7 @@ class Nursery:
         before_start = self._config.before_start
         if before_start is None:
             return True
-        pid = self._fork("sv-prepare", lambda: _run_once(before_start), keep={self._lock_fd})
+        pid = self._fork("sv-prepare", lambda: _run_once(before_start), keep=self._locks)
         self._children[pid] = _Child("prepare", 0, self._clock.monotonic())
         _, status = os.waitpid(pid, 0)
         del self._children[pid]
@@ -212,7 +214,7 @@ class Nursery:
         generation = self._next_generation("root")
         config, born_at = self._config, self._born_at
         pid = self._fork(
-            "sv-root", lambda: run_root(config, theirs, generation, born_at), keep={theirs.fileno(), self._lock_fd}
+            "sv-root", lambda: run_root(config, theirs, generation, born_at), keep={theirs.fileno(), *self._locks}
         )
         theirs.close()
         self._channel = Channel(ours, nursery_link.FromRoot)
@@ -270,7 +272,7 @@ class Nursery:
         generation = self._next_generation(name)
         listener = self._listener.fileno() if serves and self._listener is not None else None
         context = ChildContext(name, generation, self._config.socket_path, listener)
-        keep = {self._lock_fd} | ({listener} if listener is not None else set())
+        keep = self._locks | ({listener} if listener is not None else set())
         gate_reader, gate_writer = os.pipe2(os.O_CLOEXEC)
 
         def main() -> None:

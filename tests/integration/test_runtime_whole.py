@@ -91,6 +91,14 @@ def test_a_second_supervisor_waits_says_so_and_takes_over(toys: ToySupervisor) -
         second.wait_running(*ALL)
 
 
+def test_a_supervisor_with_a_database_of_its_own_waits_for_the_folder_of_the_sockets(toys: ToySupervisor) -> None:
+    with running(ToySupervisor(toys.folder, database="other")) as second:
+        wait_until(lambda: f"another supervisor holds {toys.folder}/run, waiting" in second.output, "it waits")
+        toys.kill(toys.actor("one")["pid"])
+        toys.wait_for_line("one 2 started")
+        assert second.end() == 143
+
+
 def test_a_second_supervisor_that_waits_can_be_stopped(toys: ToySupervisor) -> None:
     with running(ToySupervisor(toys.folder)) as second:
         wait_until(lambda: "waiting" in second.output, "it waits")
@@ -188,7 +196,8 @@ def test_the_socket_of_the_post_office_is_for_its_owner_only(toys: ToySupervisor
 def test_a_child_holds_only_its_own_descriptors(toys: ToySupervisor) -> None:
     pid = toys.actor("two")["pid"]
     links = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if int(entry.name) > 2}
-    assert {link.split(":")[0] for link in links} == {str(toys.folder / "database"), "socket", "anon_inode"}
+    folders = {str(toys.folder / name) for name in ("database", "run")}
+    assert {link.split(":")[0] for link in links} == {*folders, "socket", "anon_inode"}
     assert len([link for link in links if link.startswith("socket")]) == 1
 
 

@@ -1,7 +1,7 @@
 """A whole supervisor of toy actors: ``python -m tests.runtime.toy_main FOLDER [JSON options]``.
 
 The actor ``gate`` serves a Unix socket ``FOLDER/gate``: each line is a JSON order, each answer one JSON line.
-Options: ``limits`` (fields of Limits), ``port``, ``prepare`` (``fail``), ``broken`` rows.
+Options: ``limits`` (fields of Limits), ``port``, ``database`` (name of its folder), ``prepare`` (``fail``).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     options: dict[str, Any] = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
     toy_server.folder = folder
-    database = folder / "database"
+    database = folder / options.get("database", "database")
     database.mkdir(exist_ok=True)
     config = RuntimeConfig(
         rows=rows(folder, options),
