@@ -76,7 +76,8 @@ class Apply:
         self, planned: Plan, outstanding: Mapping[str, int], *, now: float, limit_s: float
     ) -> tuple[list[Step], list[Waiting]]:
         """The planned steps that may be sent: not backing off, not looping, and within the worker's limit."""
-        waiting = list(planned.waiting)
+        under_way = {entry.step.subject: entry.words for entry in self._in_flight.values()}
+        waiting = [_told_apart(entry, under_way) for entry in planned.waiting]
         steps: list[Step] = []
         load = Counter(worker_of(entry.step) for entry in self._in_flight.values())
         wanted = {step.subject for step in planned.steps} | {update.subject for update in planned.commits}
@@ -141,13 +142,14 @@ class Apply:
         if error.code == Withdrawn.code:
             self._note(entry, "withdrawn", error.message)
             return None
-        self._note(entry, "failed", error.message)
+        cause = cause_of(error)
+        self._note(entry, "failed", cause)
         if entry.version != self._version:
             return None
-        self._blame(error, now)
+        self._blame(ErrorRecord(error.code, f"cannot {entry.words}: {cause}", error.fields), now)
         app_id, service_name = app_and_service_of(entry.step)
         return self.back_off.failed(
-            entry.step.subject, error.message, now=now, limit_s=limit_s, app_id=app_id, service_name=service_name
+            entry.step.subject, cause, now=now, limit_s=limit_s, app_id=app_id, service_name=service_name
         )
 
     def commit_failed(self, update: CommitUpdate, error: ErrorRecord, *, now: float, limit_s: float) -> Failure:
@@ -254,6 +256,17 @@ class Apply:
             if decision.number == entry.decision:
                 self._decisions[index] = msgspec.structs.replace(decision, outcome=outcome, error=error)
                 return
+
+
+def cause_of(error: ErrorRecord) -> str:
+    """What a person has to know of an error of a step: what was to be done stands before it, and ids say nothing."""
+    return str(error.fields.get("cause") or error.message)
+
+
+def _told_apart(waiting: Waiting, under_way: Mapping[str, str]) -> Waiting:
+    """A service that waits for the end of a step: which one."""
+    words = under_way.get(waiting.subject)
+    return waiting if words is None else msgspec.structs.replace(waiting, reason=f"{words} is under way")
 
 
 def backing_off(subject: str, failure: Failure) -> Waiting:

@@ -197,11 +197,9 @@ class ContainerJobs:
             # no engine up to 28 gives this a status or code of its own
             if not cause.endswith(("exec format error", "exec format error: unknown")):
                 raise
-            raise EngineError(
-                f"cannot start service {service.service_name}: its image was built for another architecture than this "
-                f"device type has ({cause})",
-                **error.fields,
-            ) from error
+            clear = f"its image was built for another architecture than this device type has ({cause})"
+            fields = {**error.fields, "cause": clear}
+            raise EngineError(f"cannot start service {service.service_name}: {clear}", **fields) from error
 
     def _stop(self, container: Container) -> None:
         with suppress(NotFound):

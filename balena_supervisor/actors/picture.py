@@ -63,7 +63,7 @@ class Picture:
         for worker in WORKERS:
             seq, needed = self.seq(worker), self.needed.get(worker)
             if seq is None or needed is None or seq < needed:
-                return (Waiting(subject="device", reason=f"{worker} has not told its state yet"),)
+                return (Waiting(subject="device", reason=f"the {worker} actor has not told what there is yet"),)
         engine = self.engine()
         if not engine.up:
             return (Waiting(subject="engine", reason=engine.reason),)

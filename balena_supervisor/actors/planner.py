@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from balena_supervisor.actors.apply import Apply, InFlight, backing_off
+from balena_supervisor.actors.apply import Apply, InFlight, backing_off, cause_of
 from balena_supervisor.actors.picture import WORKERS, Picture, worker_of
 from balena_supervisor.clock import iso
 from balena_supervisor.db.commit_store import CommitStore
@@ -44,6 +44,7 @@ from balena_supervisor.runtime.message import DeliveryFailed
 from balena_supervisor.runtime.output import log
 from balena_supervisor.state.device_state import app_summaries, container_summaries, image_summaries
 from balena_supervisor.state.plan import CommitUpdate, plan
+from balena_supervisor.state.words import app_and_service_of
 from balena_supervisor.state.world import Rules
 
 #: commands that a worker holds at most: twice its pool
@@ -217,7 +218,8 @@ class Planner(Actor):
             name = self._picture.configuration_or_default.name
             numbered = msgspec.structs.replace(numbered, device_name=name)
         words = self._apply.sent(numbered, self._step_number, iso(self.clock.now()))
-        log("info", "step", words, reason=step.reason)
+        app_id, _ = app_and_service_of(step)
+        log("info", "step", words, reason=step.reason, **({"app": app_id} if app_id else {}))
         self.post.tell(worker_of(step), numbered)
 
     def _store_commit(self, update: CommitUpdate, now: float) -> list[Waiting]:
@@ -245,7 +247,7 @@ class Planner(Actor):
     def _failed(self, entry: InFlight, error: ErrorRecord) -> None:
         failure = self._apply.failed(entry, error, now=self.clock.monotonic(), limit_s=self._retry_limit_s())
         if failure is not None:
-            log("error", "step", f"cannot {entry.words}: {error.message}", tries=failure.count)
+            log("error", "step", f"cannot {entry.words}: {cause_of(error)}", tries=failure.count)
         else:
             log("info", "step", f"{entry.words} was left", reason=error.message)
 

@@ -109,7 +109,7 @@ def _app_is_busy(app_id: int, busy: frozenset[str]) -> bool:
 def _supervisor_network(world: World, busy: frozenset[str]) -> tuple[list[Step], list[Waiting]] | None:
     """While ``supervisor0`` is missing or wrong: its users go first, then it is made. None when it is right."""
     if SUPERVISOR_NETWORK in busy:
-        return [], [Waiting(subject=SUPERVISOR_NETWORK, reason="supervisor0 is being made")]
+        return [], [Waiting(subject=SUPERVISOR_NETWORK, reason="network supervisor0 is being made")]
     if world.supervisor_network_ready:
         return None
     users = [c for c in world.containers if is_truthy(c.config.labels.get(SUPERVISOR_API))]
@@ -119,5 +119,7 @@ def _supervisor_network(world: World, busy: frozenset[str]) -> tuple[list[Step],
         KillService(container=user, reason="it uses supervisor0, which is missing or has other settings")
         for user in users
     ]
-    waiting = Waiting(subject=SUPERVISOR_NETWORK, reason="waits until no service uses the wrong supervisor0")
+    waiting = Waiting(
+        subject=SUPERVISOR_NETWORK, reason="network supervisor0 is made again when no service uses the wrong one"
+    )
     return kills, [waiting]

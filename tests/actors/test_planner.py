@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from balena_supervisor.actors.apply import cause_of
 from balena_supervisor.actors.planner import Planner, PlannerPorts
 from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.connection import open_database
+from balena_supervisor.errors import ErrorRecord
 from balena_supervisor.messages import (
     ConfigChanged,
     DeviceStateChanged,
@@ -177,6 +179,23 @@ def test_a_failed_step_is_tried_again_after_one_two_and_four_seconds(device: Dev
     assert state.update_failed
     assert state.applying
     assert "failed 4 times, last: port is taken" in [entry.reason for entry in state.waiting]
+    assert state.last_error is not None
+    assert state.last_error.message == "cannot start web: port is taken"
+
+
+def test_a_service_that_is_being_worked_on_says_what_is_done(device: Device) -> None:
+    device.workers.held = lambda step: isinstance(step, StartService)
+    device.meet(target(web()))
+    device.workers.work()
+    assert [(entry.service_name, entry.reason) for entry in device.state().waiting] == [
+        ("web", "start web is under way")
+    ]
+
+
+def test_what_a_person_is_told_of_an_error_is_its_cause() -> None:
+    message = "cannot start container 0123456789abcdef: no such device"
+    assert cause_of(ErrorRecord("engine-error", message, {"cause": "no such device"})) == "no such device"
+    assert cause_of(ErrorRecord("database-refused", "cannot write")) == "cannot write"
 
 
 def test_a_failing_service_does_not_hold_up_another(device: Device) -> None:

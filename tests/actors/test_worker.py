@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from balena_supervisor.actors.resources import Resources
-from balena_supervisor.actors.worker import WorkerPorts, act_and_look
+from balena_supervisor.actors.worker import RECONCILE_S, WorkerPorts, act_and_look
 from balena_supervisor.errors import EngineError, EngineUnavailable
 from balena_supervisor.messages import CreateVolume, GetSeq, ResourcesChanged, StepDone
 from balena_supervisor.model.resource import Volume
 from balena_supervisor.model.state import Seq
 from balena_supervisor.runtime.actor import Pending
 from tests.actors.worker_bench import APP_ID, APP_UUID, WorkerBench, bench
+from tests.fakes.ports import FakeTimers
 
 DATA = Volume(app_id=APP_ID, app_uuid=APP_UUID, name="data")
 
@@ -67,6 +68,21 @@ def test_a_look_that_fails_while_the_engine_is_there_is_made_again(worker: Worke
     worker.by_hand.create_volume({"Name": "77_x"})
     failing.wait_reached()
     worker.post.wait_for(ResourcesChanged, lambda event: [one.name for one in event.volumes] == ["x"])
+
+
+def test_what_lost_events_told_of_is_seen_within_five_minutes(worker: WorkerBench) -> None:
+    timers = FakeTimers(worker.clock)
+    worker.engine.lose_events()
+    worker.start(Resources, WorkerPorts(**{**worker.ports("resources"), "timers": timers}))
+    worker.post.wait_for(ResourcesChanged, lambda event: event.engine.up)
+    worker.by_hand.create_volume({"Name": "77_unheard"})
+    for minute in range(1, 6):
+        assert not any(event.volumes for event in worker.post.of(ResourcesChanged)), minute
+        timers.advance(60)
+    seen = worker.post.wait_for(ResourcesChanged, lambda event: [one.name for one in event.volumes] == ["unheard"])
+    worker.by_hand.remove_volume("77_unheard")
+    timers.advance(RECONCILE_S)
+    worker.post.wait_for(ResourcesChanged, lambda event: event.seq > seen.seq and not event.volumes)
 
 
 def test_the_error_of_the_act_counts_more_than_that_of_the_look() -> None:
