@@ -28,6 +28,20 @@ _NAMES = {
 }
 
 
+def _camel(name: str) -> str:
+    """A field's name without its unit, in camel case."""
+    first, *rest = name.removesuffix("_ns").removesuffix("_bytes").split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+#: fields of a configuration and how the answer calls them; mounts stand among the volumes
+_ANSWER_NAMES = {
+    field: _NAMES.get(field) or _camel(field)
+    for field in ServiceConfig.__struct_fields__
+    if field not in {"mounts", "volumes"}
+}
+
+
 def local_target(*, name: str, config: dict[str, str], apps: Iterable[ComposedApp], source: str) -> Json:
     """The whole answer. ``config`` is complete already; ``source`` is ``local`` or the API endpoint."""
     return {
@@ -83,10 +97,10 @@ def service_config(config: ServiceConfig) -> Json:
     """The configuration of a container under the compose names in camel case; sizes in bytes, times in seconds
     (those of the healthcheck in nanoseconds)."""
     answer: Json = {}
-    for field in msgspec.structs.fields(config):
-        value = getattr(config, field.name)
-        if field.name not in {"mounts", "volumes"} and value is not None:
-            answer[_NAMES.get(field.name) or _camel(field.name)] = msgspec.to_builtins(value)
+    for field, name in _ANSWER_NAMES.items():
+        value = getattr(config, field)
+        if value is not None:
+            answer[name] = msgspec.to_builtins(value)
     answer["environment"] = {name: value for name, value in config.environment.items() if name not in KEY_VARIABLES}
     answer["healthcheck"] = _camel_keys(msgspec.to_builtins(config.healthcheck))
     answer["networks"] = {
@@ -146,12 +160,6 @@ def _port(port: PortBinding) -> str:
 
 def _mount(mount: Mount) -> Json:
     return _without_empty(_camel_keys(msgspec.to_builtins(mount)))
-
-
-def _camel(name: str) -> str:
-    """A field's name without its unit, in camel case."""
-    first, *rest = name.removesuffix("_ns").removesuffix("_bytes").split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def _camel_keys(value: Json) -> Json:
