@@ -187,6 +187,9 @@ class Supervision:
         watch = self.watches[mailbox]
         watch.connected = watch.ready = watch.beat_asked = False
         watch.last_sign = now
+        process = self.processes[watch.process]
+        if process.state == "running":
+            process.state, process.problem = "starting", f"{mailbox} lost its connection"
 
     def failed(self, mailbox: str, reason: str) -> None:
         """The actor said why it is about to end."""

@@ -94,6 +94,16 @@ def test_the_back_off(lives_s: list[float], delays_s: list[float]) -> None:
     assert [backoff.next_delay_s(lived) for lived in lives_s] == pytest.approx(delays_s)
 
 
+def test_a_process_whose_actor_lost_its_connection_does_not_run_although_nobody_has_reaped_it_yet() -> None:
+    machine = Machine()
+    machine.orders()
+    machine.run()
+    machine.supervision.lost("one", machine.now)
+    assert (machine.state, machine.supervision.processes["one"].problem) == ("starting", "one lost its connection")
+    machine.supervision.ended("one", "killed by signal 9", machine.now)
+    assert (machine.state, machine.supervision.processes["one"].problem) == ("back-off", "killed by signal 9")
+
+
 def test_heartbeats_that_are_due_soon_are_asked_for_together() -> None:
     machine = Machine(("one", ("one",), False), ("two", ("two",), False), ("late", ("late",), False))
     machine.orders()
