@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+from tools.dev_parts.registry import registry_in
 
 # machines of different speed run the same examples; a slow one is no failure
 settings.register_profile("supervisor", deadline=None)
@@ -26,3 +29,14 @@ def no_thread_is_left() -> Iterator[None]:
     left = [thread.name for thread in started if thread.is_alive()]
     if left:
         pytest.fail(f"threads left: {', '.join(left)}")
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """``host:port`` of a registry without authentication."""
+    given = os.environ.get("TEST_REGISTRY", "")
+    if given:
+        yield given
+        return
+    with registry_in(tmp_path_factory.mktemp("registry")) as address:
+        yield address

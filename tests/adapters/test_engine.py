@@ -17,13 +17,6 @@ from tests.fakes.engine.simulated import SimulatedEngine
 
 
 @pytest.fixture
-def simulated(tmp_path: Path) -> Iterator[SimulatedEngine]:
-    with SimulatedEngine(tmp_path) as running:
-        yield running
-        running.faults.clear()
-
-
-@pytest.fixture
 def engine(simulated: SimulatedEngine) -> Iterator[Engine]:
     opened = Engine(simulated.url)
     yield opened

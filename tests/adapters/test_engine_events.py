@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,13 +44,6 @@ class Follower:
             name, value = self.next()
             if name == kind:
                 return value
-
-
-@pytest.fixture
-def simulated(tmp_path: Path) -> Iterator[SimulatedEngine]:
-    with SimulatedEngine(tmp_path) as running:
-        yield running
-        running.faults.clear()
 
 
 @pytest.fixture

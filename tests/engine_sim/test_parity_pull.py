@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,8 @@ import pytest
 
 from tests.engine_sim.sides import IMAGE_CONFIGS, Json, Side, compare
 from tests.fakes.engine import SimulatedEngine
-from tools.dev_parts.registry import registry_in
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    given = os.environ.get("TEST_REGISTRY", "")
-    if given:
-        yield given
-        return
-    with registry_in(tmp_path_factory.mktemp("registry")) as address:
-        yield address
 
 
 @pytest.fixture

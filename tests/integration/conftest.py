@@ -22,7 +22,7 @@ from docker.errors import APIError
 from tests.integration.targets import runs
 from tools.dev_parts import labelled, samples
 from tools.dev_parts.engine import answers
-from tools.dev_parts.registry import free_port, registry_in
+from tools.dev_parts.registry import free_port
 from tools.dev_parts.supervisor import Supervisor
 
 _WAITING = "while :; do busybox sleep 1000 & wait $!; done"
@@ -55,17 +55,6 @@ def engine(engine_url: str) -> Iterator[docker.APIClient]:
     client = docker.APIClient(base_url=engine_url, timeout=60)
     yield client
     client.close()
-
-
-@pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """``host:port`` of a registry without authentication."""
-    given = os.environ.get("TEST_REGISTRY", "")
-    if given:
-        yield given
-        return
-    with registry_in(tmp_path_factory.mktemp("registry")) as address:
-        yield address
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from balena_supervisor.errors import InvalidTarget
 from balena_supervisor.model.target import TargetApp, TargetService
 from balena_supervisor.state.target_format import ParsedTarget, decode_local
+from tests.state.documents import with_value
 
 A = "local.apps.1"
 S = f"{A}.services.1"
@@ -47,16 +47,7 @@ def body() -> dict[str, Any]:
 
 def changed(path: str, value: Any = ...) -> dict[str, Any]:
     """The body with one value set, or removed when none is given."""
-    result = body()
-    *parents, last = path.split(".")
-    place = result
-    for key in parents:
-        place = place[key]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = copy.deepcopy(value)
-    return result
+    return with_value(body(), path, value)
 
 
 def decoded(posted: object) -> ParsedTarget:

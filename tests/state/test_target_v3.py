@@ -8,6 +8,7 @@ import pytest
 from balena_supervisor.errors import InvalidTarget
 from balena_supervisor.model.target import TargetApp, TargetService
 from balena_supervisor.state.target_format import decode_v3
+from tests.state.documents import with_value
 
 UUID = "d00dfeed"
 APP = "c0de5a1e"
@@ -55,16 +56,7 @@ def document() -> dict[str, Any]:
 
 def changed(path: str, value: Any = ...) -> dict[str, Any]:
     """The document with one value set, or removed when none is given."""
-    result = document()
-    *parents, last = path.split(".")
-    place = result
-    for key in parents:
-        place = place[key]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = copy.deepcopy(value)
-    return result
+    return with_value(document(), path, value)
 
 
 def violations(target: object) -> list[str]:
