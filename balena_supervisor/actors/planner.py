@@ -15,6 +15,7 @@ import msgspec
 
 from balena_supervisor.actors.apply import Apply, InFlight, backing_off, cause_of
 from balena_supervisor.actors.picture import WORKERS, Picture, worker_of
+from balena_supervisor.actors.waits import LastingWaits
 from balena_supervisor.clock import iso
 from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.connection import open_database
@@ -71,6 +72,8 @@ class Planner(Actor):
         self._step_number = 0
         self._look_is_due = False
         self._retry: Timer | None = None
+        self._lasting = LastingWaits()
+        self._wait_timer: Timer | None = None
         self._publish_timer: Timer | None = None
         self._published = DeviceState()
         self._published_at = float("-inf")
@@ -181,6 +184,7 @@ class Planner(Actor):
         waiting_for = self._picture.incomplete()
         if waiting_for:
             self._apply.waiting = waiting_for
+            self._tell_waits()
             self._publish_soon()
             return
         picture = self._picture
@@ -209,6 +213,7 @@ class Planner(Actor):
             self.post.publish(TargetApplied(version=picture.target.version))
         self._apply.settle(applied=applied, waiting=waiting, now=now)
         self._arm_retry(now)
+        self._tell_waits()
         self._publish_soon()
 
     def _send(self, step: Step) -> None:
@@ -247,7 +252,9 @@ class Planner(Actor):
     def _failed(self, entry: InFlight, error: ErrorRecord) -> None:
         failure = self._apply.failed(entry, error, now=self.clock.monotonic(), limit_s=self._retry_limit_s())
         if failure is not None:
-            log("error", "step", f"cannot {entry.words}: {cause_of(error)}", tries=failure.count)
+            again_s = round(failure.retry_at - self.clock.monotonic())
+            text = f"cannot {entry.words}: {cause_of(error)}"
+            log("error", "step", text, tries=failure.count, again_in_s=again_s)
         else:
             log("info", "step", f"{entry.words} was left", reason=error.message)
 
@@ -261,6 +268,20 @@ class Planner(Actor):
         at = self._apply.back_off.next_retry(now)
         if at is not None:
             self._retry = self.after(at - now, self._look_soon)
+
+    def _tell_waits(self) -> None:
+        now = self.clock.monotonic()
+        for wait in self._lasting.to_tell(self._apply.waiting, now):
+            log(
+                "warn" if wait.settled and wait.app_id else "info",
+                "wait",
+                wait.service_name or wait.subject,
+                reason=wait.reason,
+            )
+        if self._wait_timer is not None:
+            self._wait_timer.cancel()
+        at = self._lasting.next_due()
+        self._wait_timer = None if at is None else self.after(at - now, self._tell_waits)
 
     # --- telling ----------------------------------------------------------------------------------------------------
 

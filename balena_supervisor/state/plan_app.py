@@ -143,10 +143,14 @@ def _evicted(resources: Resources, containers: Sequence[Container]) -> dict[str,
     for container in containers:
         for network in resources.outdated_networks:
             if uses_network(container, network):
-                evicted[container.container_id] = f"network {network.name}: {resources.why[f'network:{network.name}']}"
+                evicted[container.container_id] = (
+                    f"it uses network {network.name}, which has to go: {resources.why[f'network:{network.name}']}"
+                )
         for volume in resources.outdated_volumes:
             if uses_volume(container, volume):
-                evicted[container.container_id] = f"volume {volume.name}: {resources.why[f'volume:{volume.name}']}"
+                evicted[container.container_id] = (
+                    f"it uses volume {volume.name}, which has to go: {resources.why[f'volume:{volume.name}']}"
+                )
     return evicted
 
 

@@ -40,7 +40,9 @@ def plan_images(world: World, target: Sequence[ComposedApp], rules: Rules) -> li
             pulled.add(ref.name)
             steps.append(PullImage(ref=ref, reason="the image is not on the engine"))
     if to_save:
-        steps.append(SaveImages(refs=tuple(to_save), reason="the engine has the image, the database no row of it"))
+        steps.append(
+            SaveImages(refs=tuple(to_save), reason="the engine has the image already, it is noted for this release")
+        )
     downloading = bool(pulled) or any(task.status == "Downloading" for task in world.images.tasks)
     if not rules.keep_images and not downloading:
         steps.extend(_removals(world, target, set(wanted)))

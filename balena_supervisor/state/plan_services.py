@@ -207,7 +207,7 @@ class _ServicePlanner:
             return "its image is being pulled"
         if target.docker_image_id is not None:
             return "its image is being registered"
-        return "its image is not on the engine"
+        return "its image is not on the engine yet"
 
     def _missing_text(self) -> str:
         return ", ".join(f"{name}" for name in sorted(self._missing_images))
