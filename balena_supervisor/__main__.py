@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run() -> int:
     # The first process of a container gets no signal that it does not handle; importing takes a moment.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(143))
     from balena_supervisor.supervise import run  # noqa: PLC0415  # the other commands do without it
 
     return run(read_settings())
