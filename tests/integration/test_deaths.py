@@ -18,7 +18,7 @@ from tests.integration.conftest import MakeImage, TestedSupervisor
 from tests.integration.targets import commit_of, target
 from tests.integration.test_app import containers
 from tests.runtime.toy_supervisor import alive, wait_until
-from tools.dev_parts.supervisor import Supervisor
+from tools.dev_parts.supervisor import Refused, Supervisor
 
 pytestmark = pytest.mark.engine
 
@@ -132,6 +132,27 @@ def test_without_its_nursery_nothing_survives_and_a_new_start_takes_the_containe
     supervisor.wait_until_running("main")
     after = containers(engine, instance)["main"]
     assert (after["Id"], after["State"]) == (before["Id"], before["State"])
+
+
+def test_a_planner_that_cannot_start_shows_why_and_the_rest_works(supervisor: TestedSupervisor) -> None:
+    database = supervisor.folder / "database.sqlite"
+    pid = running_pid(supervisor, "planner")
+    database.rename(supervisor.folder / "aside")
+    os.kill(pid, signal.SIGKILL)
+
+    def refused() -> bool:
+        found = actors(supervisor)["planner"]
+        return found["state"] == "back-off" and "cannot open the database" in found["problem"]
+
+    wait_until(refused, "the reason")
+    with pytest.raises(Refused, match="500 Unhealthy"):
+        supervisor.api.get("/v1/healthy")
+    others = {name: actor["state"] for name, actor in actors(supervisor).items() if name != "planner"}
+    assert set(others.values()) == {"running"}
+    assert supervisor.api.pings()
+    (supervisor.folder / "aside").rename(database)
+    running_pid(supervisor, "planner")
+    assert supervisor.api.get("/v1/healthy") == "OK"
 
 
 def test_a_second_supervisor_on_one_database_waits_and_says_so(
