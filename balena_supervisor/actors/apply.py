@@ -208,8 +208,13 @@ class Apply:
         self.applying = True
         self._attempt_started_at = now
 
-    def settle(self, *, applied: bool, waiting: list[Waiting], now: float) -> None:
-        """Take note of what a look has found."""
+    def blocked(self, waiting: tuple[Waiting, ...]) -> None:
+        """Nothing can be planned. That is no attempt: however long the engine is away, the supervisor is healthy."""
+        self.waiting = waiting
+        self._attempt_started_at = None
+
+    def settle(self, *, applied: bool, under_way: bool, waiting: list[Waiting], now: float) -> None:
+        """Take note of what a look has found. Only while steps are under way is there an attempt that may hang."""
         self.waiting = tuple(waiting)
         if applied:
             self.applying = False
@@ -219,9 +224,12 @@ class Apply:
             self._last_error = None
             self._replacements.clear()
             self.back_off.clear()
-        elif not self.applying:
+        else:
             self.applying = True
-            self._attempt_started_at = now
+            if not under_way:
+                self._attempt_started_at = None
+            elif self._attempt_started_at is None:
+                self._attempt_started_at = now
 
     def describe(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from balena_supervisor.messages import (
     ContainersChanged,
     ImagesChanged,
@@ -23,6 +25,11 @@ from balena_supervisor.state.world import World
 WORKERS = ("images", "containers", "resources")
 
 
+def _has_not_looked(link: EngineLink) -> bool:
+    """A worker that was just started tells of nothing before it has looked. Until then all is as it was."""
+    return link == EngineLink()
+
+
 def worker_of(step: Step) -> str:
     """The name of the actor that carries out a step."""
     if isinstance(step, ImageStep):
@@ -38,6 +45,7 @@ class Picture:
     host: HostFacts = field(default_factory=HostFacts)
     keys: dict[tuple[int, str], str] | None = None
     target: TargetState = field(default_factory=TargetState)
+    target_told: bool = False
     commits: dict[int, str] = field(default_factory=dict)
     images: ImagesChanged | None = None
     containers: ContainersChanged | None = None
@@ -53,6 +61,28 @@ class Picture:
     def seq(self, worker: str) -> Seq | None:
         snapshot = {"images": self.images, "containers": self.containers, "resources": self.resources}[worker]
         return None if snapshot is None else snapshot.seq
+
+    def take_images(self, event: ImagesChanged) -> None:
+        if _has_not_looked(event.engine) and self.images is not None:
+            event = msgspec.structs.replace(event, images=self.images.images)
+        self.images = event
+
+    def take_containers(self, event: ContainersChanged) -> None:
+        if _has_not_looked(event.engine) and self.containers is not None:
+            event = msgspec.structs.replace(event, containers=self.containers.containers)
+        self.containers = event
+
+    def take_resources(self, event: ResourcesChanged) -> None:
+        if _has_not_looked(event.engine) and self.resources is not None:
+            before = self.resources
+            event = msgspec.structs.replace(event, networks=before.networks, volumes=before.volumes)
+        self.resources = event
+
+    @property
+    def everyone_has_told(self) -> bool:
+        """Whether all that is retained for the planner has arrived; what it would show before is only a part."""
+        snapshots = (self.images, self.containers, self.resources, self.configuration, self.keys)
+        return self.target_told and all(snapshot is not None for snapshot in snapshots)
 
     def incomplete(self) -> tuple[Waiting, ...]:
         """Why nothing can be planned yet; empty when it can."""

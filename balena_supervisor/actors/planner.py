@@ -103,22 +103,22 @@ class Planner(Actor):
             for worker in sorted(self._apply.workers()):
                 self.post.tell(worker, WithdrawSteps())
             self._apply.new_target(event.target.version, self.clock.monotonic())
-        self._picture.target = event.target
+        self._picture.target, self._picture.target_told = event.target, True
         self._look_soon()
 
     @handles(ImagesChanged)
     def images_changed(self, event: ImagesChanged) -> None:
-        self._picture.images = event
+        self._picture.take_images(event)
         self._worker_changed("images", event.seq)
 
     @handles(ContainersChanged)
     def containers_changed(self, event: ContainersChanged) -> None:
-        self._picture.containers = event
+        self._picture.take_containers(event)
         self._worker_changed("containers", event.seq)
 
     @handles(ResourcesChanged)
     def resources_changed(self, event: ResourcesChanged) -> None:
-        self._picture.resources = event
+        self._picture.take_resources(event)
         self._worker_changed("resources", event.seq)
 
     @handles(StepDone)
@@ -183,7 +183,7 @@ class Planner(Actor):
         self._look_is_due = False
         waiting_for = self._picture.incomplete()
         if waiting_for:
-            self._apply.waiting = waiting_for
+            self._apply.blocked(waiting_for)
             self._tell_waits()
             self._publish_soon()
             return
@@ -211,7 +211,7 @@ class Planner(Actor):
         if applied and self._apply.applying:
             log("success", "device state", "target is applied", version=picture.target.version)
             self.post.publish(TargetApplied(version=picture.target.version))
-        self._apply.settle(applied=applied, waiting=waiting, now=now)
+        self._apply.settle(applied=applied, under_way=under_way, waiting=waiting, now=now)
         self._arm_retry(now)
         self._tell_waits()
         self._publish_soon()
@@ -287,7 +287,7 @@ class Planner(Actor):
 
     def _publish_soon(self) -> None:
         """At once when the last one is old enough, else when it will be: at most 20 a second."""
-        if self._publish_timer is not None:
+        if self._publish_timer is not None or (self.generation > 1 and not self._picture.everyone_has_told):
             return
         rest = self._published_at + PUBLISH_INTERVAL_S - self.clock.monotonic()
         if rest <= 0:

@@ -17,10 +17,13 @@ from balena_supervisor.db.connection import open_database
 from balena_supervisor.errors import ErrorRecord
 from balena_supervisor.messages import (
     ConfigChanged,
+    ContainersChanged,
     DeviceStateChanged,
+    ImagesChanged,
     KeysChanged,
     KillService,
     PullImage,
+    ResourcesChanged,
     StartService,
     Step,
     StopService,
@@ -29,7 +32,8 @@ from balena_supervisor.messages import (
 )
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import Configuration, HostFacts
-from balena_supervisor.model.state import DeviceState, EngineLink
+from balena_supervisor.model.image import ImageState
+from balena_supervisor.model.state import DeviceState, EngineLink, Seq
 from balena_supervisor.model.target import TargetApp, TargetService, TargetState
 from balena_supervisor.runtime.message import DeliveryFailed
 from balena_supervisor.state.words import words_of
@@ -53,7 +57,7 @@ def target(*services: TargetService, version: int = 1, commit: str = "r1") -> Ta
 class Device:
     """A planner with model workers around it."""
 
-    def __init__(self, database: Path, world: World | None = None) -> None:
+    def __init__(self, database: Path, world: World | None = None, *, generation: int = 1) -> None:
         self.clock = FakeClock()
         self.timers = FakeTimers(self.clock)
         self.workers = FakeWorkers(world)
@@ -61,7 +65,7 @@ class Device:
         self.ref = Planner.start(
             PlannerPorts(
                 name="planner",
-                generation=1,
+                generation=generation,
                 post=self.workers.post,
                 clock=self.clock,
                 timers=self.timers,
@@ -345,6 +349,70 @@ def test_a_picture_that_covers_a_newer_target_is_waited_out(device: Device) -> N
     assert device.workers.work() == []
     device.workers.deliver(TargetChanged(target=target(web(), version=2)))
     assert device.workers.work() != []
+
+
+def test_an_engine_that_is_away_for_long_is_no_long_attempt(device: Device) -> None:
+    device.workers.held = lambda step: isinstance(step, StartService)
+    device.meet(target(web()))
+    device.workers.work()
+    assert device.state().attempt_started_at is not None
+    device.workers.link = EngineLink(up=False, reason="away")
+    device.workers.publish()
+    assert device.state().attempt_started_at is None
+    device.advance(10_000)
+    device.workers.link = EngineLink(up=True, reason="")
+    device.workers.publish()
+    device.workers.settle()
+    started = device.state().attempt_started_at
+    assert started is not None
+    assert started > 10_000
+
+
+def test_a_wait_is_no_attempt_that_takes_too_long(device: Device) -> None:
+    one, other = (
+        web(composition={"depends_on": ["other"]}),
+        web(service_name="other", service_id=2, composition={"depends_on": ["web"]}),
+    )
+    device.meet(target(one, other))
+    device.workers.work()
+    state = device.state()
+    assert state.applying
+    assert any("cycle" in entry.reason for entry in state.waiting)
+    assert state.attempt_started_at is None
+
+
+def test_what_a_restarted_worker_has_not_looked_at_yet_stays_as_it_was(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+    before = device.state()
+    assert before.containers
+    assert before.images
+    for event in (
+        ContainersChanged(seq=Seq(2, 1)),
+        ImagesChanged(seq=Seq(2, 1), images=ImageState()),
+        ResourcesChanged(seq=Seq(2, 1)),
+    ):
+        device.workers.deliver(event)
+    after = device.state()
+    assert (after.containers, after.images) == (before.containers, before.images)
+    assert not after.engine.up
+
+
+def test_a_restarted_planner_says_nothing_before_it_knows_all(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+    successor = Device(device.database, device.workers.world, generation=2)
+    try:
+        successor.workers.deliver(ConfigChanged(configuration=DEVICE))
+        successor.workers.deliver(KeysChanged(global_key="", scopes={}, services=()))
+        successor.advance(1)
+        assert successor.workers.post.of(DeviceStateChanged) == []
+        successor.meet(target(web()))
+        assert successor.workers.work() == []
+        assert successor.state().containers
+        assert all(event.state.containers for event in successor.workers.post.of(DeviceStateChanged))
+    finally:
+        successor.ref.stop()
 
 
 def test_commits_survive_a_restart_of_the_planner(device: Device) -> None:
