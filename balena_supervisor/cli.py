@@ -63,8 +63,8 @@ class Supervisor:
     def get(self, path: str) -> Json:
         """Raises ``Unreachable`` with a message for people."""
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        request = Request(self._url + path, headers=headers)  # noqa: S310  # the user's own URL
         try:
+            request = Request(self._url + path, headers=headers)  # noqa: S310  # the user's own URL
             with urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
                 found: Json = json.loads(answer.read())
         except HTTPError as error:

@@ -75,8 +75,10 @@ def _json(file: Path) -> Any:
         return msgspec.json.decode(file.read_bytes())
     except OSError as error:
         raise InvalidValue(f"cannot read {file}: {error.strerror}", field="FILE") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidValue(f"cannot read {file}: it is no JSON ({error})", field="FILE") from error
+    except RecursionError as error:
+        raise InvalidValue(f"cannot read {file}: it is nested too deeply", field="FILE") from error
 
 
 def _configuration(settings: Settings, stored: Stored) -> Configuration:

@@ -207,11 +207,22 @@ def test_a_missing_key_is_asked_for(served: Served, monkeypatch: pytest.MonkeyPa
     assert served.run("status")[0] == 0
 
 
-def test_nobody_there_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["status", "--url", "http://127.0.0.1:9"]) == 1
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense", "http://[", "http://127.0.0.1:port"])
+def test_nobody_there_is_one_clear_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--url", url]) == 1
     printed = capsys.readouterr().err
-    assert "cannot reach the supervisor at http://127.0.0.1:9" in printed
+    assert f"cannot reach the supervisor at {url}" in printed
     assert "does it run?" in printed
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"local": NaN}', b'{"a": "\xff"}', b'{"a": "\\ud800"}', b"[" * 100_000])
+def test_a_plan_of_what_is_no_json_is_refused_in_words(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_PATH", str(tmp_path / "database.sqlite"))
+    (tmp_path / "target.json").write_bytes(content)
+    assert main(["plan", str(tmp_path / "target.json")]) == 1
+    assert f"cannot read {tmp_path / 'target.json'}: it is n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["mailbox"], ["status", "--nonsense"], ["plan", "/missing"]])

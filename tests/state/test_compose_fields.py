@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from balena_supervisor.model.image import ImageDetails
+from balena_supervisor.state.compose_fields import FIELDS
 from tests.state.composing import composed, config, problem
 
 MIB = 1024 * 1024
@@ -91,6 +92,10 @@ ROWS: list[tuple[str, Any, str, Any]] = [
     ("working_dir", "//a/./b/../c//", "working_dir", "/a/c"),
     ("working_dir", "srv/", "working_dir", "srv"),
 ]
+
+
+def test_every_field_has_a_row() -> None:
+    assert {name for name, _, _, _ in ROWS} >= FIELDS.keys() - {"ports"}, "ports have a module of their own"
 
 
 @pytest.mark.parametrize(("name", "value", "field", "expected"), ROWS)
