@@ -139,12 +139,13 @@ class ServiceStep(Step, frozen=True, kw_only=True):
 class StartService(ServiceStep, frozen=True, kw_only=True):
     """Create the container unless an equal one exists, connect its networks, and start it if it shall run.
 
-    ``device_name`` goes into the environment at creation only. A repeat finds the container and starts it; one that
-    runs answers 304: done.
+    ``device_name`` goes into the environment at creation only. With ``renew`` an equal container that never ran is
+    created anew first. A repeat finds the container and starts it; one that runs answers 304: done.
     """
 
     service: Service
     device_name: str = ""
+    renew: bool = False
 
     @property
     def subject(self) -> str:

@@ -65,7 +65,12 @@ class ContainerJobs:
         """
         service = step.service
         ids = {container.service_name: container.container_id for container in present}
-        container_id = self._equal(service, present, ids)
+        equal = self._equal(service, present, ids)
+        if equal is not None and step.renew and equal.status == "Installed":
+            self._remove(equal.container_id)
+            self._look(equal.container_id, report)
+            equal = None
+        container_id = equal.container_id if equal is not None else ""
         if not container_id:
             report.doing("Installing", "")
             container_id = self._installed(step, ids, report)
@@ -117,8 +122,8 @@ class ContainerJobs:
 
     # --- parts ------------------------------------------------------------------------------------------------
 
-    def _equal(self, service: Service, present: Sequence[Container], ids: dict[str, str]) -> str:
-        """The id of a container that is as the target wants it, best one of the same name; ``""`` if there is none."""
+    def _equal(self, service: Service, present: Sequence[Container], ids: dict[str, str]) -> Container | None:
+        """A container that is as the target wants it, best one of the same name."""
         same = [
             container
             for container in present
@@ -127,7 +132,7 @@ class ContainerJobs:
             and not differences(container, service, ids)
         ]
         same.sort(key=lambda container: container.name.removeprefix("/") != service.container_name)
-        return same[0].container_id if same else ""
+        return same[0] if same else None
 
     def _installed(self, step: StartService, ids: dict[str, str], report: ContainerReport) -> str:
         """Create the container and connect its networks. One that cannot be connected is removed again: it would

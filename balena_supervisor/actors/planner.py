@@ -51,6 +51,9 @@ from balena_supervisor.state.world import Rules
 #: commands that a worker holds at most: twice its pool
 OUTSTANDING = {"containers": 16, "images": 6, "resources": 8}
 SEQ_TIMEOUT_S = 20.0
+#: An engine that is killed while it starts a container may never be able to start that one again ("id already in use",
+#: seen with 20.10). It never ran, so it has nothing to lose.
+RENEW_AFTER = 3
 PUBLISH_INTERVAL_S = 0.05
 
 
@@ -220,12 +223,20 @@ class Planner(Actor):
         self._step_number += 1
         numbered = msgspec.structs.replace(step, step=StepId(self.generation, self._step_number))
         if isinstance(numbered, StartService):
-            name = self._picture.configuration_or_default.name
-            numbered = msgspec.structs.replace(numbered, device_name=name)
+            numbered = self._completed(numbered)
         words = self._apply.sent(numbered, self._step_number, iso(self.clock.now()))
         app_id, _ = app_and_service_of(step)
-        log("info", "step", words, reason=step.reason, **({"app": app_id} if app_id else {}))
+        log("info", "step", words, reason=numbered.reason, **({"app": app_id} if app_id else {}))
         self.post.tell(worker_of(step), numbered)
+
+    def _completed(self, step: StartService) -> StartService:
+        """With what the plan does not know: the name of the device, and how often it has failed."""
+        step = msgspec.structs.replace(step, device_name=self._picture.configuration_or_default.name)
+        failure = self._apply.back_off.failures.get(step.subject)
+        if failure is None or failure.count < RENEW_AFTER:
+            return step
+        reason = f"{step.reason}; it is created anew after {failure.count} failures"
+        return msgspec.structs.replace(step, renew=True, reason=reason)
 
     def _store_commit(self, update: CommitUpdate, now: float) -> list[Waiting]:
         """A database that cannot be written is waited for."""

@@ -156,6 +156,21 @@ def test_a_container_whose_start_fails_is_kept_and_started_by_the_next_try(
     assert len(containers.engine.calls_of("POST", CREATE)) == 1
 
 
+def test_a_container_that_never_ran_is_created_anew_when_it_cannot_be_started(
+    containers: WorkerBench, main: Service
+) -> None:
+    containers.containers()
+    containers.engine.fail("POST", START, message="id already in use")
+    containers.failed(StartService(service=main))
+    before = only(containers).container_id
+    containers.done(StartService(service=main, renew=True))
+    assert only(containers).container_id != before
+    running = only(containers)
+    assert running.status == "Running"
+    containers.done(StartService(service=main, renew=True))
+    assert only(containers) == running
+
+
 @pytest.mark.parametrize("end", ["exec format error", "exec /x: exec format error: unknown"])
 def test_an_image_for_another_architecture_is_named_as_the_cause(
     containers: WorkerBench, main: Service, end: str

@@ -202,6 +202,18 @@ def test_what_a_person_is_told_of_an_error_is_its_cause() -> None:
     assert cause_of(ErrorRecord("database-refused", "cannot write")) == "cannot write"
 
 
+def test_a_service_that_failed_three_times_gets_a_new_container(device: Device) -> None:
+    device.workers.fails = lambda step: "id already in use" if isinstance(step, StartService) else ""
+    device.meet(target(web()))
+    device.workers.work()
+    for delay in (1, 2, 4):
+        device.advance(delay + 0.1)
+        device.workers.work()
+    starts = device.workers.post.of(StartService)
+    assert [step.renew for step in starts] == [False, False, False, True]
+    assert "created anew after 3 failures" in starts[-1].reason
+
+
 def test_a_failing_service_does_not_hold_up_another(device: Device) -> None:
     other = web(service_name="other", service_id=2, image="other:latest")
     device.workers.fails = lambda step: "no" if words_of(step) == "start other" else ""
