@@ -84,8 +84,10 @@ def sample_image(make_image: MakeImage) -> str:
 
 
 @pytest.fixture
-def app_id() -> int:
-    return 1_000_000 + uuid.uuid4().int % 1_000_000_000
+def app_id() -> Iterator[int]:
+    number = 1_000_000 + uuid.uuid4().int % 1_000_000_000
+    yield number
+    labelled.remove_lock_folders(number)
 
 
 @pytest.fixture

@@ -104,6 +104,7 @@ def _keep_or_clean(stack: ExitStack, engine: Engine) -> bool:
         return False
     client = docker.APIClient(base_url=engine.url, timeout=60)
     stack.callback(client.close)
+    stack.callback(labelled.remove_lock_folders, samples.APP_ID)
     stack.callback(labelled.remove_all, client, INSTANCE)
     return bool(labelled.containers(client, INSTANCE))
 

@@ -6,16 +6,22 @@ import json
 import tarfile
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import docker
 from docker.errors import APIError
 
 from tools.dev_parts.packages import static_busybox
-from tools.dev_parts.paths import CHECKOUT
+from tools.dev_parts.paths import DEV, checkout_id
 
-#: of this checkout only: names on the engine are made of it, and checkouts may share an engine
-APP_ID = 1_000_000_000 + int(CHECKOUT, 16) % 1_000_000_000
+
+def app_id(folder: Path) -> int:
+    """The sample's app id with this folder ``.dev``. Names on the engine are made of it, and checkouts share one."""
+    return 1_000_000_000 + int(checkout_id(folder), 16) % 1_000_000_000
+
+
+APP_ID = app_id(DEV)
 _WAIT = "while :; do busybox sleep 1000 & wait $!; done"
 
 #: what the first process of each image does. A shell as process 1 ignores SIGTERM unless it traps it.
