@@ -36,10 +36,18 @@ def test(arguments: list[str], *, simulated: bool) -> int:
         if os.geteuid() != 0:
             left_out["root"] = "that need root"
         workers = max(2, min(4, os.cpu_count() or 2))
+        in_ci = os.environ.get("CI") == "true"
+        if in_ci:  # there the summary of pytest comes last
+            _say_what_is_left_out(left_out)
         code = _pytest(pytest_arguments(arguments, list(left_out), workers), environment)
-        for why in left_out.values():
-            say(f"not run: the tests {why}")
+        if not in_ci:
+            _say_what_is_left_out(left_out)
         return code
+
+
+def _say_what_is_left_out(left_out: dict[str, str]) -> None:
+    for why in left_out.values():
+        say(f"not run: the tests {why}")
 
 
 def pytest_arguments(arguments: list[str], left_out: list[str], workers: int) -> list[str]:
