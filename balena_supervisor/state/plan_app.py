@@ -19,8 +19,12 @@ from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.compare import network_differences, volume_differences
+from balena_supervisor.state.labels import SERVICE_ID
 from balena_supervisor.state.plan_services import AppView, plan_services
 from balena_supervisor.state.world import World, uses_network, uses_volume
+
+
+LEGACY_CONTAINER = "io.balena.legacy-container"
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +46,7 @@ def plan_app(
 ) -> tuple[list[Step], list[Waiting]]:
     """The steps of an app of the target."""
     containers = tuple(container for container in world.containers if container.app_id == app.app_id)
+    app = _with_legacy_labels(app, containers)
     resources = _compare_resources(world, app)
     steps, waiting = _resource_steps(resources, containers, _starting(app.app_id, containers, busy))
     view = AppView(
@@ -58,6 +63,20 @@ def plan_app(
     )
     service_steps, service_waiting = plan_services(view)
     return [*service_steps, *steps], [*service_waiting, *waiting]
+
+
+def _with_legacy_labels(app: ComposedApp, containers: Sequence[Container]) -> ComposedApp:
+    """A preloaded container of an old single-container app is not made again for what only marks it as such
+    (spec apply-loop 3.13): its only service takes over the mark and the service id."""
+    if len(app.services) != 1 or len(containers) != 1:
+        return app
+    (service,), (current,) = app.services, containers
+    marks = {name: value for name, value in current.config.labels.items() if name in (LEGACY_CONTAINER, SERVICE_ID)}
+    if service.service_name != current.service_name or LEGACY_CONTAINER not in marks:
+        return app
+    config = msgspec.structs.replace(service.config, labels={**service.config.labels, **marks})
+    same = msgspec.structs.replace(service, service_id=current.service_id, config=config)
+    return msgspec.structs.replace(app, services=(same,))
 
 
 def plan_removed_app(

@@ -158,6 +158,15 @@ def test_a_changed_field_is_named_in_the_reason() -> None:
     assert "environment" in planned.steps[0].reason
 
 
+def test_a_preloaded_container_of_a_legacy_app_is_not_made_again() -> None:
+    labels = {"io.balena.legacy-container": "1", "io.balena.service-id": "99"}
+    old = container(service("web", labels=labels), service_id=99)
+    wanted = service("web", labels={"io.balena.service-id": "1"})
+    assert words(plan(world(old, of=[WEB]), [app(wanted)])) == []
+    other = service("other")
+    assert "kill web" in words(plan(world(old, of=[WEB, other]), [app(wanted, other)]))
+
+
 def test_the_newest_of_two_containers_is_kept() -> None:
     old, new = container(WEB, number=1), container(WEB, number=2)
     (step,) = plan(world(new, old, of=[WEB]), [app(WEB)]).steps
