@@ -23,7 +23,6 @@ from balena_supervisor.state.labels import SERVICE_ID
 from balena_supervisor.state.plan_services import AppView, plan_services
 from balena_supervisor.state.world import World, uses_network, uses_volume
 
-
 LEGACY_CONTAINER = "io.balena.legacy-container"
 
 
