@@ -43,6 +43,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: seconds without a heartbeat after which an actor is killed
     hang_limit_s: float
 
+    @property
+    def target_config_path(self) -> Path:
+        """Where services of the host find the configuration of the target."""
+        return self.root_mountpoint / "tmp/balena-supervisor/target-state-config"
+
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the environment. A variable that is empty, ``null`` or ``undefined`` counts as unset.

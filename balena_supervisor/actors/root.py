@@ -89,7 +89,7 @@ def start_list(settings: Settings) -> tuple[ActorRow, ...]:
         ),
         ActorRow(
             name="target-state",
-            start=start(Targets, TargetPorts, **database),
+            start=start(Targets, TargetPorts, **database, target_config_path=settings.target_config_path),
             subscriptions=(ConfigChanged, TargetApplied),
         ),
         ActorRow(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from balena_supervisor.adapters.host_files import write_json
 from balena_supervisor.db.connection import BUSY_TIMEOUT_S, open_database, writing
 from balena_supervisor.db.key_store import KeyStore
 from balena_supervisor.db.target_store import TargetStore
@@ -33,9 +34,11 @@ RETRY_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class TargetPorts(Ports):
-    """``busy_timeout_s`` is how long a write waits for another process that writes."""
+    """``busy_timeout_s`` is how long a write waits for another process that writes. ``target_config_path`` is where
+    host services find the configuration of the target, in a folder that does not outlive a boot."""
 
     database_path: Path
+    target_config_path: Path
     busy_timeout_s: float = BUSY_TIMEOUT_S
 
 
@@ -49,6 +52,7 @@ class Targets(Actor):
     def __init__(self, ports: TargetPorts) -> None:
         super().__init__(ports)
         self._open_database = partial(open_database, ports.database_path, busy_timeout_s=ports.busy_timeout_s)
+        self._target_config_path = ports.target_config_path
         self._configuration: Configuration | None = None
         #: the source whose target was published last
         self._source: str | None = None
@@ -87,6 +91,7 @@ class Targets(Actor):
             target = self._target_store.load(configuration.source)
         log("info", "target", "was accepted", version=version, apps=len(parsed.apps), force=parsed.force)
         self._publish(target, configuration.source)
+        self._show_config(target)
         return TargetAccepted(version)
 
     @handles(TargetApplied)
@@ -117,6 +122,13 @@ class Targets(Actor):
         self._target, self._source = target, source
         self._publish_keys()
         self.post.publish(TargetChanged(target=target))
+
+    def _show_config(self, target: TargetState) -> None:
+        """For services of the host (spec target-state 6.1); the supervisor never reads it."""
+        try:
+            write_json(self._target_config_path, target.config)
+        except OSError as error:
+            log("warn", "target", "its configuration cannot be shown to the host", reason=error)
 
     def _target_name(self, configuration: Configuration) -> str:
         return self._target.name if self._source is not None else configuration.name

@@ -49,6 +49,12 @@ def read_host_name(path: Path) -> str:
         return ""
 
 
+def write_json(path: Path, value: object) -> None:
+    """Write a small file for the host, below a folder that need not exist yet. Raises ``OSError``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
 def _unquoted(value: str) -> str:
     quoted = len(value) > 1 and value[0] == value[-1] == '"'
     return value[1:-1] if quoted else value

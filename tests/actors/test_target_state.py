@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -42,6 +43,7 @@ class Device:
 
     def __init__(self, database: Path) -> None:
         self.database = database
+        self.target_config = database.parent / "tmp/target-state-config"
         self.post = FakePost()
         self.clock = FakeClock()
         self.timers = FakeTimers(self.clock)
@@ -56,6 +58,7 @@ class Device:
             clock=self.clock,
             timers=self.timers,
             database_path=self.database,
+            target_config_path=self.target_config,
             busy_timeout_s=0.05,
         )
         self.ref = Targets.start(ports)
@@ -291,3 +294,15 @@ def test_force_ends_when_the_target_is_applied(device: Device) -> None:
     device.send(TargetApplied(version=version))
     device.stop()
     assert not device.start().target.force
+
+
+def test_the_configuration_of_the_target_is_shown_to_the_host(device: Device) -> None:
+    device.start()
+    device.post_target(config={"SUPERVISOR_DELTA": "1"})
+    assert json.loads(device.target_config.read_text()) == device.target.config
+
+
+def test_a_host_without_a_place_for_the_configuration_refuses_no_target(device: Device) -> None:
+    device.target_config.parent.write_text("a file where a folder should be")
+    device.start()
+    assert device.post_target().version == 1

@@ -87,6 +87,7 @@ class Whole:
             post=self.post,
             clock=clock,
             timers=FakeTimers(clock),
+            target_config_path=path.parent / "shown",
             database_path=path,
         )
         self.targets = Targets.start(ports)
