@@ -33,7 +33,6 @@ from balena_supervisor.messages import (
     StepDone,
     StepFailed,
     StopService,
-    TargetChanged,
     UpdateMetadata,
 )
 from balena_supervisor.migrations.runner import migrate
@@ -41,7 +40,6 @@ from balena_supervisor.model.image import ImageRef
 from balena_supervisor.model.resource import Volume
 from balena_supervisor.model.service import Container
 from balena_supervisor.model.state import StepId
-from balena_supervisor.model.target import TargetState
 from balena_supervisor.runtime.actor import Deliver
 from balena_supervisor.runtime.message import Event
 from balena_supervisor.state.compare import differences, network_differences, volume_differences
@@ -260,7 +258,6 @@ def test_an_image_lives_from_pull_to_removal(workers: Workers) -> None:
     images = workers.start(Images, ImagesChanged)
     shop = workers.workshop
     name = shop.image(size=20_000_000, pushed=True)
-    images.ask(Deliver(TargetChanged(target=TargetState(version=1))), timeout=10)
     workers.done(images, PullImage(ref=ref(shop, name)))
     pictures = workers.post.of(ImagesChanged)
     progress = [task.progress for picture in pictures for task in picture.images.tasks]
