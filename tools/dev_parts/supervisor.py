@@ -1,5 +1,6 @@
 """A whole supervisor in a folder of its own, without any host OS, and a small client of its API."""
 
+import http.client
 import json
 import os
 import platform
@@ -80,6 +81,8 @@ class Api:
                 return json.loads(text) if "json" in answer.headers.get("Content-Type", "") else text
         except urllib.error.HTTPError as error:
             raise Refused(error.code, error.read().decode(errors="replace")) from None
+        except http.client.HTTPException as error:  # an answer that was cut short when its process died
+            raise ConnectionError(f"no whole answer: {error!r}") from error
 
 
 class Refused(OSError):
