@@ -54,7 +54,7 @@ def container_summaries(world: World) -> tuple[ContainerSummary, ...]:
     shown.extend(
         _task_summary(task, uuids.get(task.app_id, ""))
         for task in world.tasks
-        if not task.container_id and (task.app_id, task.service_name) not in there
+        if (task.app_id, task.service_name) not in there
     )
     return tuple(shown)
 
@@ -89,7 +89,7 @@ def _task_summary(task: ContainerTask, app_uuid: str) -> ContainerSummary:
         service_id=task.service_id,
         release_id=0,
         commit="",
-        container_id="",
+        container_id=task.container_id,
         created_at="",
         image_name="",
     )
