@@ -37,17 +37,21 @@ def to_int(value: object, *, positive: bool = False) -> int | None:
 
     With ``positive`` a result of 0 or less is None too.
     """
-    result: int | None = None
+    result = _whole_number(value, _INTEGER)
+    return None if result is None or (positive and result <= 0) else result
+
+
+def _whole_number(value: object, text: re.Pattern[str]) -> int | None:
+    """A whole number, or a text of the given pattern, whose first group holds the digits. Else None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        result = value
-    elif isinstance(value, float):
-        result = int(value) if value.is_integer() else None
-    elif isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
-        match = _INTEGER.fullmatch(value)
-        result = int(match[1]) if match else None
-    return None if result is None or (positive and result <= 0) else result
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and (match := text.fullmatch(value)):
+        return int(match[1])
+    return None
 
 
 def to_text(value: object) -> str | None:
@@ -57,16 +61,7 @@ def to_text(value: object) -> str | None:
 
 def to_numeric_id(value: object) -> int | None:
     """An id: a whole number from 0, or a text of one with blanks around it. Else None."""
-    result: int | None = None
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        result = value
-    elif isinstance(value, float):
-        result = int(value) if value.is_integer() else None
-    elif isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
-        match = _NUMERIC.fullmatch(value)
-        result = int(match[1]) if match else None
+    result = _whole_number(value, _NUMERIC)
     return result if result is not None and 0 <= result <= LARGEST_ID else None
 
 
