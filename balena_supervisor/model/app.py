@@ -1,11 +1,11 @@
-"""Apps: the composed target and what is there now."""
+"""Apps as the target wants them."""
 
 from __future__ import annotations
 
 import msgspec
 
 from balena_supervisor.model.resource import Network, Volume
-from balena_supervisor.model.service import Container, Service
+from balena_supervisor.model.service import Service
 
 
 class ComposedApp(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,14 +24,3 @@ class ComposedApp(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     #: what was dropped of networks and volumes; those of a service stand in the service
     warnings: tuple[str, ...] = ()
-
-
-class CurrentApp(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything of one app that the engine has. An app without any component is not in the current state."""
-
-    app_id: int
-    app_uuid: str = ""
-    commit: str | None = None
-    containers: tuple[Container, ...] = ()
-    networks: tuple[Network, ...] = ()
-    volumes: tuple[Volume, ...] = ()

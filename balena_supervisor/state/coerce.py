@@ -54,11 +54,6 @@ def _whole_number(value: object, text: re.Pattern[str]) -> int | None:
     return None
 
 
-def to_text(value: object) -> str | None:
-    """A text other than the empty one, ``null`` and ``undefined``; else None."""
-    return value if isinstance(value, str) and value not in {"", "null", "undefined"} else None
-
-
 def to_numeric_id(value: object) -> int | None:
     """An id: a whole number from 0, or a text of one with blanks around it. Else None."""
     result = _whole_number(value, _NUMERIC)

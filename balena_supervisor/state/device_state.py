@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from balena_supervisor.model.app import ComposedApp
-from balena_supervisor.model.image import ImageRow, ImageState, ImageTask
+from balena_supervisor.model.image import ImageRef, ImageState
 from balena_supervisor.model.service import Container, ContainerTask
 from balena_supervisor.model.state import (
     AppSummary,
@@ -98,37 +98,28 @@ def _task_summary(task: ContainerTask, app_uuid: str) -> ContainerSummary:
 def image_summaries(images: ImageState) -> tuple[ImageSummary, ...]:
     """Running tasks, then available rows without one."""
     working = {task.ref.name for task in images.tasks}
-    tasks = [_task_image(task) for task in images.tasks]
-    rows = [_row_image(row) for row in images.available if row.ref.name not in working]
+    tasks = [_image_summary(task.ref, task.status, progress=task.progress) for task in images.tasks]
+    rows = [
+        _image_summary(row.ref, "Downloaded", docker_image_id=row.docker_image_id)
+        for row in images.available
+        if row.ref.name not in working
+    ]
     return (*tasks, *rows)
 
 
-def _task_image(task: ImageTask) -> ImageSummary:
+def _image_summary(
+    ref: ImageRef, status: str, *, docker_image_id: str | None = None, progress: int | None = None
+) -> ImageSummary:
     return ImageSummary(
-        name=task.ref.name,
-        app_id=task.ref.app_id,
-        app_uuid=task.ref.app_uuid,
-        service_name=task.ref.service_name,
-        image_id=task.ref.image_id,
-        service_id=task.ref.service_id,
-        release_id=task.ref.release_id,
-        commit=task.ref.commit,
-        docker_image_id=None,
-        status=task.status,
-        progress=task.progress,
-    )
-
-
-def _row_image(row: ImageRow) -> ImageSummary:
-    return ImageSummary(
-        name=row.ref.name,
-        app_id=row.ref.app_id,
-        app_uuid=row.ref.app_uuid,
-        service_name=row.ref.service_name,
-        image_id=row.ref.image_id,
-        service_id=row.ref.service_id,
-        release_id=row.ref.release_id,
-        commit=row.ref.commit,
-        docker_image_id=row.docker_image_id,
-        status="Downloaded",
+        name=ref.name,
+        app_id=ref.app_id,
+        app_uuid=ref.app_uuid,
+        service_name=ref.service_name,
+        image_id=ref.image_id,
+        service_id=ref.service_id,
+        release_id=ref.release_id,
+        commit=ref.commit,
+        docker_image_id=docker_image_id,
+        status=status,
+        progress=progress,
     )

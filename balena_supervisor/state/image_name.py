@@ -75,9 +75,3 @@ def tag_target(name: str) -> tuple[str, str | None]:
     """Repository and tag under which a pulled image is tagged; no tag for a name with a digest only."""
     image = parse(name)
     return image.repo, image.tag or (None if image.digest else DEFAULT_TAG)
-
-
-def reference_without_digest(name: str) -> str:
-    """The name as it was given, but without its digest."""
-    image = parse(name)
-    return f"{image.repo}:{image.tag}" if image.tag else image.repo

@@ -20,7 +20,7 @@ from balena_supervisor.model.image import ImageRow
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container, ContainerTask, Service
 from balena_supervisor.model.state import Waiting
-from balena_supervisor.state.compare import differences
+from balena_supervisor.state.compare import differences, same_release
 from balena_supervisor.state.world import mounts_volume, newest_first, present_ids, row_of
 
 LATE_ADDRESS_ERROR = "cannot assign requested address"
@@ -141,7 +141,7 @@ class _ServicePlanner:
                 return Judgement(wait=f"is updated when all images of the release are there: {self._missing_text()}")
             reason = evicted or f"the target differs in {', '.join(changed)}"
             return Judgement(step=KillService(container=current, reason=reason))
-        if current.commit != target.commit:
+        if not same_release(current, target):
             if self._missing_images:
                 return Judgement(wait=f"is renamed when all images of the release are there: {self._missing_text()}")
             reason = f"only the release changed, to {target.commit}"

@@ -44,14 +44,6 @@ def test_a_positive_number_is_above_zero(value: object, expected: int | None) ->
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("a", "a"), ("0", "0"), ("", None), ("null", None), ("undefined", None), (None, None), (1, None)],
-)
-def test_a_text_is_not_empty_and_not_a_word_for_nothing(value: object, expected: str | None) -> None:
-    assert coerce.to_text(value) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
     [
         (0, 0), (12, 12), (12.0, 12), ("12", 12), (" 12 ", 12), ("1.0", 1), ("12\n", 12), ("007", 7),
         ("", None), ("-1", None), (-1, None), ("1e3", None), ("0x1f", None), ("12a", None), (1.5, None), ("1.5", None),
