@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import selectors
 import socket
 import struct
@@ -22,6 +23,8 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from balena_supervisor.clock import Clock, SystemClock
 
 _LINGER_S = 1.0
+#: how long a thread stays with a connection whose client may go on at once
+_FOLLOW_MS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +116,30 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         super().enqueue_req(conn)
 
     def handle(self, conn: TConn) -> Any:
-        """On a thread of the pool. Waits here for the client to close, which gunicorn does in its main loop, where
-        one slow client stops all others."""
-        conn.parser.unreader.begin()
-        result = super().handle(conn)
+        """On a thread of the pool, which goes on with the requests that follow closely: to hand a connection back to
+        the poller and to take it again costs more than to answer a request. Waits here for the client to close, which
+        gunicorn does in its main loop, where one slow client stops all others."""
+        result = self._handle_one(conn)
+        while result and self._goes_on(conn):
+            result = self._handle_one(conn)
         if not result:
             util.close_graceful(conn.sock, timeout=_LINGER_S)
             conn.close = lambda graceful=False: None  # noqa: ARG005  # it is closed
         return result
+
+    def _handle_one(self, conn: TConn) -> Any:
+        conn.parser.unreader.begin()
+        return super().handle(conn)
+
+    def _goes_on(self, conn: TConn) -> bool:
+        """Whether the next request is there shortly, and no other connection may need this thread meanwhile."""
+        if not self.alive or self.nr_conns > self.limits.threads:
+            return False
+        if conn.parser.unreader.buf.getvalue():
+            return True
+        readable = select.poll()
+        readable.register(conn.sock, select.POLLIN)
+        return bool(readable.poll(_FOLLOW_MS))
 
     def run(self) -> None:
         """Ends the process at the end: a stream that still runs would hold up a regular exit."""

@@ -27,6 +27,12 @@ KEEP_ALIVE_S = 5
 STOP_S = 2
 _WORKER_STOP_S = 1
 _MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108  # gunicorn's sign of life must not reach the disk
+#: No header of a proxy is ever believed, so there is no need to find out for each request whether a proxy sent it.
+_NOTHING_FORWARDED: dict[str, Any] = {
+    "forwarded_allow_ips": "*",
+    "forwarder_headers": "",
+    "secure_scheme_headers": {},
+}
 #: what systemd or gunicorn itself would take as an order
 _FOREIGN_VARIABLES = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "GUNICORN_PID", "GUNICORN_FD", "SCRIPT_NAME")
 #: Gunicorn would add workers, reload or run the program anew; Ctrl-C is handled by the first process for all.
@@ -74,6 +80,7 @@ def serve(
         "graceful_timeout": STOP_S,
         "worker_tmp_dir": str(_MEMORY_FOLDER) if _MEMORY_FOLDER.is_dir() else None,
         "control_socket_disable": True,
+        **_NOTHING_FORWARDED,
         "accesslog": None,
         "logger_class": GunicornLog,
         "post_fork": lambda arbiter, _worker: in_worker(arbiter.pid),

@@ -14,6 +14,8 @@ OK = text("OK")
 HEALTHY = bare_status(200)
 UNHEALTHY = text("Unhealthy", 500)
 _ILL = frozenset({"back-off", "hung", "stopped"})
+#: how long what root said of the actors counts, in seconds
+_FRESH_S = 1.0
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], api: Api) -> None:
@@ -32,18 +34,26 @@ class Healthy:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._of_actors: list[str] = []
+        self._asked_at: float | None = None
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         picture: Picture = req.context.picture
         picture.need_configuration()
-        problems = apply_problems(picture, self._api.clock.monotonic())
-        try:
-            problems += actor_problems(self._api.ask("root", ListActors(memory=False)))
-        except SupervisorError as error:
-            problems.append(f"root: {error.message}")
+        now = self._api.clock.monotonic()
+        if self._asked_at is None or now - self._asked_at >= _FRESH_S:
+            self._of_actors = self._ask_root()
+            self._asked_at = now
+        problems = [*apply_problems(picture, now), *self._of_actors]
         if problems:
             self._api.log("error", "health", "the device is unhealthy", reason="; ".join(problems))
         (UNHEALTHY if problems else HEALTHY).send(resp)
+
+    def _ask_root(self) -> list[str]:
+        try:
+            return actor_problems(self._api.ask("root", ListActors(memory=False)))
+        except SupervisorError as error:
+            return [f"root: {error.message}"]
 
 
 def actor_problems(view: ActorsView) -> list[str]:

@@ -1,14 +1,13 @@
 """Log lines on standard output, and dumps on standard error, so that a stuck pipe blocks nobody.
 
 A process that may have threads calls :func:`use_thread` after its fork; then a thread started at the first line
-writes from a bounded queue. Before that, as in the nursery, a line is written at once if the pipe takes it and
-dropped if not.
+writes from a bounded queue, lines that follow closely together in one piece. Before that, as in the nursery, a line is
+written at once if the pipe takes it and dropped if not.
 """
 
 from __future__ import annotations
 
 import os
-import queue
 import select
 import stat
 import threading
@@ -22,6 +21,8 @@ _STDERR = 2
 _MAX_LINES = 1000
 #: a pipe that is ready to write takes this much without blocking, in bytes
 _PIPE_BYTES = 4096
+#: after a write, how long further lines are gathered, in seconds: waking the thread costs more than a line
+_GATHER_S = 0.02
 
 
 class Writer:
@@ -29,10 +30,16 @@ class Writer:
 
     def __init__(self, descriptor: int = _STDOUT, max_lines: int = _MAX_LINES) -> None:
         self._descriptor = descriptor
-        self._lines: queue.Queue[bytes | None] = queue.Queue(max_lines)
+        self._max_lines = max_lines
+        self._lines: list[bytes] = []
         self._dropped = 0
         self._threaded = False
         self._thread: threading.Thread | None = None
+        #: guards the lines; told when there are some, and when all are written
+        self._changed = threading.Condition()
+        self._writing = False
+        self._closed = False
+        self._hurry = threading.Event()
 
     def use_thread(self) -> None:
         self._threaded = True
@@ -45,39 +52,53 @@ class Writer:
             if not all(_write_if_taken(self._descriptor, piece) for piece in pieces):
                 self._dropped += 1
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="output", daemon=True)
-            self._thread.start()
-        try:
-            self._lines.put_nowait(encoded)
-        except queue.Full:
-            self._dropped += 1
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="output", daemon=True)
+                self._thread.start()
+            if len(self._lines) >= self._max_lines:
+                self._dropped += 1
+                return
+            self._lines.append(encoded)
+            self._changed.notify_all()
 
     def flush(self, timeout_s: float = 0.2) -> None:
-        """Wait a moment for the queue to run empty, before the process exits."""
-        if self._thread is None:
-            return
-        waiter = threading.Thread(target=self._lines.join, daemon=True)
-        waiter.start()
-        waiter.join(timeout_s)
+        """Wait a moment until all is written, before the process exits."""
+        self._hurry.set()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._lines and not self._writing, timeout_s)
 
     def close(self) -> None:
         """Write what is queued, then end the thread."""
+        self._hurry.set()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         if self._thread is not None:
-            self._lines.put(None)
             self._thread.join()
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            if self._dropped:
-                line += f"[warn]    output lines were dropped count={self._dropped}\n".encode()
-                self._dropped = 0
+        while text := self._take():
             try:
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
+                while text:
+                    text = text[os.write(self._descriptor, text) :]
             except OSError:
-                self._dropped += 1
-            self._lines.task_done()
+                with self._changed:
+                    self._dropped += text.count(b"\n")
+            self._hurry.wait(_GATHER_S)
+
+    def _take(self) -> bytes:
+        """All that is to be written next; nothing when the writer was closed. Waits."""
+        with self._changed:
+            self._writing = False
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._lines or self._closed)
+            lines, self._lines = self._lines, []
+            if lines and self._dropped:
+                lines.append(f"[warn]    output lines were dropped count={self._dropped}\n".encode())
+                self._dropped = 0
+            self._writing = bool(lines)
+            return b"".join(lines)
 
 
 def _write_if_taken(descriptor: int, piece: bytes) -> bool:

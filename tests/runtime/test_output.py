@@ -64,3 +64,14 @@ def test_without_a_thread_a_pipe_that_nobody_reads_any_more_is_no_error() -> Non
     reader, descriptor = os.pipe()
     os.close(reader)
     output.Writer(descriptor).write("x")
+
+
+def test_lines_that_follow_closely_are_written_in_one_piece_and_flush_waits_for_them() -> None:
+    reader, descriptor = os.pipe()
+    writer = output.Writer(descriptor)
+    writer.use_thread()
+    for number in range(100):
+        writer.write(str(number))
+    writer.flush(timeout_s=20)
+    assert drain(reader) == b"".join(b"%d\n" % number for number in range(100))
+    writer.close()
