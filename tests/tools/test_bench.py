@@ -11,12 +11,15 @@ import docker
 import pytest
 
 from tests.fakes.engine import SimulatedEngine
-from tools.bench_parts import report
+from tools.bench_parts import load, report
+from tools.bench_parts.choice import Choice
+from tools.bench_parts.load import LoadFailed
 from tools.bench_parts.main import main
 from tools.bench_parts.memory import family, pss_mb
 from tools.bench_parts.raw import EngineRefused, RawApp
 from tools.bench_parts.report import Samples, raw_name
 from tools.dev_parts.labelled import LABEL
+from tools.dev_parts.registry import free_port
 
 
 def samples() -> Samples:
@@ -25,12 +28,12 @@ def samples() -> Samples:
         found.add("create_5_s", value)
     for threads, values in ((2, (1.5, 1.5, 1.5)), (4, (1.0, 5.0, 0.9)), (8, (1.1, 1.1, 1.1))):
         for value in values:
-            found.add(raw_name(5, threads), value)
+            found.add(raw_name("create_5", threads), value)
     return found
 
 
 def test_a_summary_has_medians_and_the_best_thread_count() -> None:
-    assert samples().summary((2, 4, 8)) == {
+    assert samples().summary((2, 4, 8), 3) == {
         "create_5_s": 1.2,
         "create_5_raw_s": 1.0,
         "create_5_raw_threads": 4,
@@ -43,7 +46,7 @@ def test_a_discarded_round_leaves_nothing() -> None:
     found = samples()
     found.clear()
     found.add("noop_s", 0.05)
-    assert found.summary((2, 4, 8)) == {"noop_s": 0.05, "rounds": 1}
+    assert found.summary((2, 4, 8), 1) == {"noop_s": 0.05, "rounds": 1}
 
 
 @pytest.mark.parametrize(("raw", "goal"), [(2.0, 2.6), (0.2, 0.35)], ids=["a ratio", "a little more for quick ones"])
@@ -55,6 +58,63 @@ def test_the_table_says_what_is_missed() -> None:
     lines = report.table({"create_5_s": 1.4, "create_5_raw_s": 1.0, "noop_s": 0.05, "noop_touched": 2, "rounds": 5})
     assert [line.split()[-1] for line in lines.splitlines()[1:3]] == ["MISSED", "reached"]
     assert "containers touched by a repeated target: 2" in lines
+
+
+WRK = """Running 5s test @ http://127.0.0.1:48484/ping
+  2 threads and 16 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency    10.88ms    3.03ms  51.37ms   92.35%
+    Req/Sec   741.46    115.79     0.88k    85.00%
+  7383 requests in 5.01s, 1.42MB read
+{}Requests/sec:   1474.94
+Transfer/sec:    290.86KB
+"""
+
+
+def test_a_load_counts_when_all_was_answered() -> None:
+    assert load.parse(WRK.format("")) == 1474.94
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (WRK.format("  Socket errors: connect 0, read 3, write 0, timeout 0\n"), "read 3"),
+        (WRK.format("  Non-2xx or 3xx responses: 12\n"), "12 answers"),
+        (WRK.replace("1474.94", "0.00").format(""), "nothing was answered"),
+        ("", "nothing was answered"),
+    ],
+)
+def test_a_load_that_met_errors_is_no_measure(output: str, reason: str) -> None:
+    with pytest.raises(LoadFailed, match=reason):
+        load.parse(output)
+
+
+def test_a_load_on_nobody_fails() -> None:
+    with pytest.raises(LoadFailed, match="connect"):
+        load.requests_per_second(f"http://127.0.0.1:{free_port()}/ping", 1)
+
+
+def test_a_rate_is_to_be_high_and_a_time_low() -> None:
+    lines = report.table({"noop_s": 0.2, "rps_status_1": 990.0, "rps_status_16": 1600.0, "rounds": 0})
+    assert [line.split()[-1] for line in lines.splitlines()[1:]] == ["MISSED", "MISSED", "reached"]
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        ((), {"update_1_s", "update_5_s", "rps_ping_1"}),
+        (("update",), {"update_1_s", "update_5_s"}),
+        (("update_5", "ping_1"), {"update_5_s", "rps_ping_1"}),
+    ],
+)
+def test_a_word_chooses_what_has_it_in_its_name(words: tuple[str, ...], chosen: set[str]) -> None:
+    names = ["update_1_s", "update_5_s", "rps_ping_1"]
+    assert {name for name in names if name in Choice(names, words)} == chosen
+
+
+def test_a_word_that_chooses_nothing_is_told() -> None:
+    with pytest.raises(ValueError, match=r"nothing is called up\."):
+        Choice(["update_1_s"], ["up"])
 
 
 def test_an_app_is_made_again_as_it_was_under_another_label(tmp_path: Path) -> None:
@@ -77,7 +137,8 @@ def test_an_app_is_made_again_as_it_was_under_another_label(tmp_path: Path) -> N
         client.remove_container(created["Id"], force=True)
         client.remove_network("net")
 
-        assert app.run(engine.url, threads=2) > 0
+        with app.calls(engine.url, threads=2) as calls:
+            assert calls.create() > 0
 
         again = client.inspect_container("raw_web_1")
         assert again["State"]["Running"]
@@ -85,8 +146,8 @@ def test_an_app_is_made_again_as_it_was_under_another_label(tmp_path: Path) -> N
         assert again["HostConfig"] == original["HostConfig"]
         assert again["NetworkSettings"]["Networks"]["net"]["Aliases"] == ["web", again["Id"][:12]]
         assert client.networks(names=["net"])[0]["Labels"] == {**labels, LABEL: "bench-raw"}
-        with pytest.raises(EngineRefused, match="409"):
-            app.run(engine.url, threads=2)
+        with pytest.raises(EngineRefused, match="409"), app.calls(engine.url, threads=2) as calls:
+            calls.create()
         client.close()
 
 

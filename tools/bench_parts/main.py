@@ -1,4 +1,4 @@
-"""The command line of ``tools/bench``, and the order in which things are measured."""
+"""The command line of ``tools/bench``, and the place that it measures in."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ import docker
 from docker.errors import APIError, DockerException
 
 from tools.bench_parts import report
-from tools.bench_parts.raw import CALL_TIMEOUT_S, EngineRefused, RawApp
-from tools.bench_parts.report import APPLIES, Samples, raw_name
+from tools.bench_parts.choice import Choice
+from tools.bench_parts.load import LoadFailed
+from tools.bench_parts.long_life import in_long_life, measure_long_life
+from tools.bench_parts.raw import CALL_TIMEOUT_S, EngineRefused
+from tools.bench_parts.report import MEASURES, Samples
+from tools.bench_parts.rounds import THREADS, in_rounds, measure_rounds, raw_label
 from tools.bench_parts.supervised import Bench, BenchFailed
+from tools.bench_parts.terminal import say
 from tools.dev_parts import labelled
 from tools.dev_parts.engine import EngineMissing, answers, real_engine
 from tools.dev_parts.programs import ProgramFailed
 from tools.dev_parts.registry import free_port
 from tools.dev_parts.samples import SamplesFailed, build_image
 
-THREADS = (2, 4, 8)
 _WAIT = "while :; do busybox sleep 1000 & wait $!; done"
 
 
@@ -36,22 +40,19 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     samples = Samples()
+    rounds = options.rounds if in_rounds(options.only) else 0
     try:
-        with (
-            _engine(options.docker_host) as url,
-            _workplace(url) as (client, folder, image, instance),
-        ):
-            bench = Bench(folder, client, url, image=image, instance=instance, port=free_port())
-            _measure(bench, client, url, samples, rounds=options.rounds)
+        if rounds or in_long_life(options.only):
+            _on_an_engine(options.docker_host, samples, options.only, rounds)
     except KeyboardInterrupt:
         return 130
     except EngineMissing as error:
-        _say(f"{error}; nothing was measured")
+        say(f"{error}; nothing was measured")
         return 1
-    except (BenchFailed, EngineRefused, ProgramFailed, SamplesFailed, APIError, OSError) as error:
-        _say(f"the measurement failed: {error}")
+    except (BenchFailed, EngineRefused, LoadFailed, ProgramFailed, SamplesFailed, APIError, OSError) as error:
+        say(f"the measurement failed: {error}")
         return 1
-    summary = samples.summary(THREADS)
+    summary = samples.summary(THREADS, rounds)
     sys.stdout.write(report.table(summary) + "\n")
     if options.json:
         options.json.write_text(json.dumps(summary, indent=2) + "\n")
@@ -67,8 +68,31 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="the engine; otherwise DOCKER_HOST, that of this machine, or an own one",
     )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count, after one that does not")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count, after one that does not")
+    parser.add_argument(
+        "--only",
+        type=_choice,
+        default=Choice(MEASURES),
+        metavar="NAME,…",
+        help="measure these alone, named as in the table or by a part of that: rps, rps_status, update_5",
+    )
     return parser
+
+
+def _choice(text: str) -> Choice:
+    try:
+        return Choice(MEASURES, text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _on_an_engine(given: str, samples: Samples, choice: Choice, rounds: int) -> None:
+    with _engine(given) as url, _workplace(url) as (client, folder, image, instance):
+        bench = Bench(folder, client, url, image=image, instance=instance, port=free_port())
+        if rounds:
+            measure_rounds(bench, client, url, samples, choice=choice, rounds=rounds)
+        if in_long_life(choice):
+            measure_long_life(bench, samples, choice)
 
 
 @contextmanager
@@ -94,59 +118,12 @@ def _workplace(url: str) -> Iterator[tuple[docker.APIClient, Path, str, str]]:
             build_image(client, image, _WAIT)
             yield client, Path(folder), image, instance
     finally:
-        for label in (instance, _raw(instance)):
+        for label in (instance, raw_label(instance)):
             labelled.remove_all(client, label)
         for tag in (image, f"{instance}:used"):
             with suppress(DockerException):
                 client.remove_image(tag, force=True)
         client.close()
-
-
-def _raw(instance: str) -> str:
-    """The label of what is made without the supervisor, so that it leaves that alone."""
-    return f"{instance}-raw"
-
-
-def _measure(bench: Bench, client: docker.APIClient, url: str, samples: Samples, *, rounds: int) -> None:
-    apps: dict[int, RawApp] = {}
-    for number in range(rounds + 1):
-        _say("warming up" if number == 0 else f"round {number} of {rounds}")
-        try:
-            _supervised(bench, samples, apps)
-        except (BenchFailed, ProgramFailed, OSError):
-            _say(f"the supervisor's last lines:\n{bench.output()}")
-            raise
-        finally:
-            bench.stop()
-        # without the supervisor, whose share of the processor would make the limit look worse than it is
-        for turn in range(len(THREADS)):
-            threads = THREADS[(turn + number) % len(THREADS)]
-            for services, app in apps.items():
-                samples.add(raw_name(services, threads), app.run(url, threads))
-                labelled.remove_all(client, _raw(bench.instance))
-        if number == 0:
-            samples.clear()
-
-
-def _supervised(bench: Bench, samples: Samples, apps: dict[int, RawApp]) -> None:
-    """One life of the supervisor. ``apps`` gets what it makes, once for each size."""
-    samples.add("start_to_ping_s", bench.start())
-    samples.add("pss_idle_mb", bench.memory_mb())
-    for services in APPLIES:
-        samples.add(f"create_{services}_s", bench.apply(services))
-        if services == APPLIES[0]:
-            samples.add("pss_5_services_mb", bench.memory_mb())
-            took, touched = bench.apply_again(services)
-            samples.add("noop_s", took)
-            samples.add("noop_touched", touched)
-        if services not in apps:
-            apps[services] = bench.as_made(_raw(bench.instance))
-        bench.clear()
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"bench: {text}\n")
-    sys.stderr.flush()
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

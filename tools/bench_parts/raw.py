@@ -1,4 +1,4 @@
-"""The raw limit: the creates and starts of an apply, sent straight to the engine with several threads."""
+"""The raw limit: what an apply needs of the engine, sent straight to it with several threads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -85,24 +86,69 @@ class RawApp:
     def __len__(self) -> int:
         return len(self._containers)
 
-    def run(self, engine: str, threads: int) -> float:
-        """Make the networks, then create and start all containers; the seconds that it took."""
+    @contextmanager
+    def calls(self, engine: str, threads: int) -> Iterator[RawCalls]:
+        """To make it, and what follows, with so many calls at a time."""
         caller = Caller(engine)
         try:
-            began = time.monotonic()
-            for body in self._networks:
-                caller.call("POST", "/networks/create", body)
             with ThreadPoolExecutor(threads) as pool:
-                for made in [pool.submit(_create_and_start, caller, name, body) for name, body in self._containers]:
-                    made.result()
-            return time.monotonic() - began
+                yield RawCalls(caller, pool, self._networks, self._containers)
         finally:
             caller.close()
 
 
-def _create_and_start(caller: Caller, name: str, body: Json) -> None:
-    created = caller.call("POST", f"/containers/create?name=raw_{name}", body)
-    caller.call("POST", f"/containers/{created['Id']}/start")
+class RawCalls:
+    """What can be done with an app, each in as few calls as the engine needs. All return the seconds that it took."""
+
+    def __init__(
+        self, caller: Caller, pool: ThreadPoolExecutor, networks: list[Json], containers: list[tuple[str, Json]]
+    ) -> None:
+        self._caller = caller
+        self._pool = pool
+        self._networks = networks
+        self._containers = containers
+        self._made: dict[str, str] = {}
+        self._updates = 0
+
+    def create(self) -> float:
+        """Make the networks, then create and start all containers."""
+        began = time.monotonic()
+        for body in self._networks:
+            self._caller.call("POST", "/networks/create", body)
+        self._for_each(self._create_and_start)
+        return time.monotonic() - began
+
+    def update(self) -> float:
+        """Put another in the place of each container, with one variable changed."""
+        self._updates += 1
+        began = time.monotonic()
+        self._for_each(self._replace)
+        return time.monotonic() - began
+
+    def remove(self) -> float:
+        """Stop and remove all containers, then remove the networks."""
+        began = time.monotonic()
+        self._for_each(self._stop_and_remove)
+        for body in self._networks:
+            self._caller.call("DELETE", f"/networks/{body['Name']}")
+        return time.monotonic() - began
+
+    def _for_each(self, do: Callable[[str, Json], None]) -> None:
+        for done in [self._pool.submit(do, name, body) for name, body in self._containers]:
+            done.result()
+
+    def _replace(self, name: str, body: Json) -> None:
+        self._stop_and_remove(name, body)
+        self._create_and_start(name, {**body, "Env": [*(body.get("Env") or []), f"UPDATE={self._updates}"]})
+
+    def _create_and_start(self, name: str, body: Json) -> None:
+        created = self._caller.call("POST", f"/containers/create?name=raw_{name}", body)
+        self._made[name] = created["Id"]
+        self._caller.call("POST", f"/containers/{created['Id']}/start")
+
+    def _stop_and_remove(self, name: str, _body: Json) -> None:
+        self._caller.call("POST", f"/containers/{self._made[name]}/stop")
+        self._caller.call("DELETE", f"/containers/{self._made[name]}?v=true")
 
 
 def create_body(inspect: Json, instance: str) -> Json:

@@ -3,20 +3,66 @@
 from __future__ import annotations
 
 from statistics import median
+from typing import NamedTuple
 
-#: measured on the TypeScript reference: shown beside ours
-REFERENCE = {
-    "start_to_ping_s": "0.69-0.78",
-    "pss_idle_mb": "97",
-    "pss_5_services_mb": "106",
-    "create_5_s": "1.6",
-    "create_20_s": "5.4",
-    "noop_s": "0.10-0.16",
-}
-_LIMITS = {"start_to_ping_s": 0.5, "pss_idle_mb": 97.0, "pss_5_services_mb": 104.0, "noop_s": 0.1}
-APPLIES = (5, 20)
+from tools.bench_parts.load import CONNECTIONS, PATHS, rate_name
+
+KINDS = ("create", "update", "remove")
+APPLIES = (1, 5, 20)
 #: an apply may take this many times the raw limit, or this many seconds more, whichever is more
 _RATIO, _MORE_S = 1.3, 0.15
+
+
+class Measure(NamedTuple):
+    """One line of the table. ``reference`` was measured on the TypeScript reference: shown beside ours.
+
+    ``goal`` None: there is none, or it follows from the raw limit.
+    """
+
+    reference: str = ""
+    goal: float | None = None
+    more_is_better: bool = False
+
+    def reached(self, value: float, goal: float) -> bool:
+        return value >= goal if self.more_is_better else value <= goal
+
+
+def _rates() -> dict[str, Measure]:
+    known = {
+        "ping": ((2736, 2736), (4066, 4066)),
+        "healthy": ((1477, 1477), (1692, 1692)),
+        "status": ((82, 1000), (169, 1500)),
+    }
+    rates: dict[str, Measure] = {}
+    for name in PATHS:
+        for index, connections in enumerate(CONNECTIONS):
+            reference, goal = known[name][index] if name in known else ("", None)
+            rates[rate_name(name, connections)] = Measure(str(reference), goal, more_is_better=True)
+    return rates
+
+
+_APPLY_REFERENCE = {
+    "create_5_s": "1.6",
+    "create_20_s": "5.4",
+    "update_1_s": "2.0",
+    "update_5_s": "3.0",
+    "update_20_s": "9.6",
+    "remove_1_s": "0.5",
+    "remove_5_s": "0.7",
+    "remove_20_s": "2.6",
+}
+#: everything that is measured, in the order of the table
+MEASURES: dict[str, Measure] = {
+    "start_to_ping_s": Measure("0.69-0.78", 0.5),
+    "pss_idle_mb": Measure("97", 97),
+    "pss_5_services_mb": Measure("106", 104),
+    **{
+        name: Measure(_APPLY_REFERENCE.get(name, ""))
+        for name in (f"{kind}_{services}_s" for kind in KINDS for services in APPLIES)
+    },
+    "noop_s": Measure("0.10-0.16", 0.1),
+    **_rates(),
+}
 
 
 class Samples:
@@ -32,40 +78,42 @@ class Samples:
         """Discard what the first round gave: it migrates the database and warms every cache."""
         self._values.clear()
 
-    def summary(self, threads: tuple[int, ...]) -> dict[str, float]:
+    def summary(self, threads: tuple[int, ...], rounds: int) -> dict[str, float]:
         """One flat object: medians, the raw limits as the best median of all thread counts, and ratios."""
         result: dict[str, float] = {}
-        for name in REFERENCE:
+        for name in MEASURES:
             if name in self._values:
                 result[name] = round(median(self._values[name]), 3)
-        for services in APPLIES:
-            limits = {
-                count: median(values) for count in threads if (values := self._values.get(raw_name(services, count)))
-            }
+        for name in (f"{kind}_{services}" for kind in KINDS for services in APPLIES):
+            limits = {count: median(values) for count in threads if (values := self._values.get(raw_name(name, count)))}
             if limits:
                 best = min(limits, key=limits.__getitem__)
-                result[f"create_{services}_raw_s"] = round(limits[best], 3)
-                result[f"create_{services}_raw_threads"] = best
-                if f"create_{services}_s" in result:
-                    result[f"create_{services}_ratio"] = round(result[f"create_{services}_s"] / limits[best], 3)
+                result[f"{name}_raw_s"] = round(limits[best], 3)
+                result[f"{name}_raw_threads"] = best
+                if f"{name}_s" in result:
+                    result[f"{name}_ratio"] = round(result[f"{name}_s"] / limits[best], 3)
         if "noop_touched" in self._values:
             result["noop_touched"] = sum(self._values["noop_touched"])
-        result["rounds"] = max((len(values) for values in self._values.values()), default=0)
+        result["rounds"] = rounds
         return result
 
 
-def raw_name(services: int, threads: int) -> str:
-    """The name of a raw sample."""
-    return f"raw_{services}_{threads}"
+def raw_name(name: str, threads: int) -> str:
+    """The name of a raw sample of ``create_5`` and the like."""
+    return f"raw_{name}_{threads}"
 
 
 def goals(summary: dict[str, float]) -> dict[str, float]:
     """What is to be reached, for each value that was measured; that of an apply depends on the raw limit."""
-    reach = {name: limit for name, limit in _LIMITS.items() if name in summary}
-    for services in APPLIES:
-        raw = summary.get(f"create_{services}_raw_s")
-        if raw is not None and f"create_{services}_s" in summary:
-            reach[f"create_{services}_s"] = round(max(_RATIO * raw, raw + _MORE_S), 3)
+    reach: dict[str, float] = {}
+    for name, measure in MEASURES.items():
+        raw = summary.get(f"{name.removesuffix('_s')}_raw_s")
+        if name not in summary:
+            continue
+        if measure.goal is not None:
+            reach[name] = measure.goal
+        elif raw is not None:
+            reach[name] = round(max(_RATIO * raw, raw + _MORE_S), 3)
     return reach
 
 
@@ -73,19 +121,20 @@ def table(summary: dict[str, float]) -> str:
     """Lines: name, value, raw limit, ratio, reference, goal, and whether it is reached."""
     reach = goals(summary)
     rows: list[tuple[str, ...]] = [("", "median", "raw", "ratio", "reference", "goal", "")]
-    for name, reference in REFERENCE.items():
-        if name not in summary and name.replace("_s", "_raw_s") not in summary:
-            continue
+    for name, measure in MEASURES.items():
         kind = name.removesuffix("_s")
+        if name not in summary and f"{kind}_raw_s" not in summary:
+            continue
         goal = reach.get(name)
-        verdict = "" if goal is None else "reached" if summary[name] <= goal else "MISSED"
+        verdict = "" if goal is None else "reached" if measure.reached(summary[name], goal) else "MISSED"
         cells = (summary.get(name), summary.get(f"{kind}_raw_s"), summary.get(f"{kind}_ratio"))
-        rows.append((name, *(_cell(cell) for cell in cells), reference, _cell(goal), verdict))
+        rows.append((name, *(_cell(cell) for cell in cells), measure.reference, _cell(goal), verdict))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if "noop_touched" in summary:
         lines.append(f"containers touched by a repeated target: {summary['noop_touched']:.0f}")
-    lines.append(f"medians of {summary['rounds']:.0f} rounds after a discarded one")
+    if summary["rounds"]:
+        lines.append(f"medians of {summary['rounds']:.0f} rounds after a discarded one; rates are measured once")
     return "\n".join(lines)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import docker
 
 from tools.bench_parts.memory import pss_mb
 from tools.bench_parts.raw import RawApp
+from tools.bench_parts.terminal import say
 from tools.dev_parts import labelled
+from tools.dev_parts.programs import ProgramFailed
 from tools.dev_parts.supervisor import Api, Supervisor
 
 #: seconds until memory is measured; what start or apply leaves behind is freed by then
@@ -60,12 +64,19 @@ class Bench:
         self, folder: Path, client: docker.APIClient, url: str, *, image: str, instance: str, port: int
     ) -> None:
         self.instance = instance
+        #: for each apply, the seconds from the start of its last container to the state "applied"
+        self.lags_s: list[float] = []
         self._client = client
         self._image = image
         self._app_id = port * 1000 + 7
+        self._version = 0
         run_dir = folder / "run"
         self._supervisor = Supervisor(folder / "data", run_dir, engine_url=url, instance=instance, port=port)
         self._supervisor.api = self._api = TimingApi(port)
+
+    @property
+    def url(self) -> str:
+        return self._api.url
 
     def start(self) -> float:
         """Start it; seconds to the first answer to ``/ping``."""
@@ -85,25 +96,39 @@ class Bench:
         """The last lines that it wrote."""
         return self._supervisor.program.tail(30)
 
+    def settle(self) -> None:
+        """Wait until it has come to rest."""
+        time.sleep(SETTLE_S)
+
     def memory_mb(self) -> float:
         """Its memory once it has come to rest."""
-        time.sleep(SETTLE_S)
+        self.settle()
+        return pss_mb(self.pid())
+
+    def pid(self) -> int:
         pid = self._supervisor.program.pid()
         if pid is None:
             raise BenchFailed("the supervisor has ended")
-        return pss_mb(pid)
+        return pid
 
     def apply(self, services: int) -> float:
-        """Seconds from the POST until the API says that all services run, which the engine then confirms."""
+        """Create the services, or update all with one variable changed in each.
+
+        Seconds from the POST until the API says that all run anew, which the engine then confirms.
+        """
         self._client.tag(self._image, self._image.partition(":")[0], "used")
+        before = set(labelled.containers(self._client, self.instance))
+        self._version += 1
         began = time.monotonic()
         self._api.post("/v2/local/target-state", self._target(services), timeout_s=LIMIT_S)
         while True:
-            self._wait(lambda: self._all_run(services), f"not all of {services} services run")
+            self._wait(lambda: self._all_run(services, before), f"not all of {services} services run")
             took = time.monotonic() - began
             rows = self._client.containers(filters={"label": f"{labelled.LABEL}={self.instance}"})
-            if len(rows) == services:
+            if len(rows) == services and before.isdisjoint(row["Id"] for row in rows):
                 self._wait(lambda: self._applied(services), "the apply does not end")
+                applied_at = time.time()
+                self.lags_s.append(applied_at - self._last_start(row["Id"] for row in rows))
                 return took
 
     def apply_again(self, services: int) -> tuple[float, int]:
@@ -119,10 +144,12 @@ class Bench:
         events = self._client.events(since=since, until=until, filters=filters, decode=True)
         return took, sum(1 for event in events if event["timeNano"] >= since_ns)
 
-    def clear(self) -> None:
-        """Apply an empty target, and wait until everything is gone."""
+    def clear(self) -> float:
+        """Apply an empty target; seconds from the POST until everything is gone."""
+        began = time.monotonic()
         self._api.post("/v2/local/target-state", self._target(0), timeout_s=LIMIT_S)
         self._wait(lambda: self._applied(0) and not self._present(), "the services do not go away")
+        return time.monotonic() - began
 
     def as_made(self, instance: str) -> RawApp:
         """What the supervisor has made now, to be made again without it."""
@@ -134,9 +161,15 @@ class Bench:
         networks = self._client.networks(filters={"label": f"{labelled.LABEL}={self.instance}"})
         return bool(labelled.containers(self._client, self.instance) or networks)
 
-    def _all_run(self, services: int) -> bool:
-        states = [container["status"] for container in self._api.status()["containers"]]
-        return states == ["Running"] * services
+    def _last_start(self, containers: Iterable[str]) -> float:
+        """When the engine had the last of the containers running, in wall time: its clock is ours."""
+        started = [self._client.inspect_container(key)["State"]["StartedAt"] for key in containers]
+        return max(datetime.fromisoformat(at).timestamp() for at in started)
+
+    def _all_run(self, services: int, before: set[str]) -> bool:
+        containers = self._api.status()["containers"]
+        states = [container["status"] for container in containers]
+        return states == ["Running"] * services and before.isdisjoint(row["containerId"] for row in containers)
 
     def _applied(self, services: int) -> bool:
         status = self._api.status()
@@ -151,7 +184,7 @@ class Bench:
                 "imageId": number,
                 "image": image,
                 "running": True,
-                "environment": {"NUMBER": str(number)},
+                "environment": {"NUMBER": str(number), "VERSION": str(self._version)},
                 "labels": {},
             }
             for number in range(1, services + 1)
@@ -177,3 +210,15 @@ class Bench:
             return str(self._api.status())
         except OSError as error:
             return str(error)
+
+
+@contextmanager
+def supervised(bench: Bench) -> Iterator[float]:
+    """One life of the supervisor. Gives the seconds to its first answer; what it wrote last is shown at a failure."""
+    try:
+        yield bench.start()
+    except (BenchFailed, ProgramFailed, OSError):
+        say(f"the supervisor's last lines:\n{bench.output()}")
+        raise
+    finally:
+        bench.stop()

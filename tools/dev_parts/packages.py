@@ -72,6 +72,7 @@ _NEEDS: list[tuple[str, Callable[[], bool]]] = [
     ("iproute2", _has("ip")),
     ("busybox-static", lambda: static_busybox() is not None),
     ("dbus", _has("dbus-daemon")),
+    ("wrk", _has("wrk")),
     ("gcc", _has("gcc")),
     ("libc6-dev", Path("/usr/include/stdio.h").exists),
     ("pkg-config", _has("pkg-config")),
