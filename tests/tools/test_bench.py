@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
 from tests.fakes.engine import SimulatedEngine
-from tools.bench_parts import load, report
+from tools.bench_parts import load, planning, report, usage
 from tools.bench_parts.choice import Choice
 from tools.bench_parts.load import LoadFailed
 from tools.bench_parts.main import main
-from tools.bench_parts.memory import family, pss_mb
+from tools.bench_parts.memory import family, pss_of_family
 from tools.bench_parts.raw import EngineRefused, RawApp
 from tools.bench_parts.report import Samples, raw_name
+from tools.bench_parts.usage import Usage
 from tools.dev_parts.labelled import LABEL
+from tools.dev_parts.paths import DEV
 from tools.dev_parts.registry import free_port
 
 
@@ -58,6 +62,14 @@ def test_the_table_says_what_is_missed() -> None:
     lines = report.table({"create_5_s": 1.4, "create_5_raw_s": 1.0, "noop_s": 0.05, "noop_touched": 2, "rounds": 5})
     assert [line.split()[-1] for line in lines.splitlines()[1:3]] == ["MISSED", "reached"]
     assert "containers touched by a repeated target: 2" in lines
+
+
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A folder whose files are not kept in memory, as those of the machine's temporary folder may be."""
+    DEV.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=DEV) as folder:
+        yield Path(folder)
 
 
 WRK = """Running 5s test @ http://127.0.0.1:48484/ping
@@ -157,9 +169,53 @@ def test_the_memory_of_a_family_counts_its_children() -> None:
         assert child.stdout is not None
         child.stdout.readline()
         assert {os.getpid(), child.pid} <= family(os.getpid())
-        assert 0 < pss_mb(child.pid) < pss_mb(os.getpid())
+        mine, its = pss_of_family(os.getpid()), pss_of_family(child.pid)
+        assert 0 < its.anonymous_mb < its.all_mb < mine.all_mb
         assert child.stdin is not None
         child.stdin.close()
+
+
+STAT = "77 (gunicorn: (1) x) S 70 77 77 0 -1 4194560 5500 6400 0 0 {} 20 0 9 0 8123 431190016 27000"
+IO = "rchar: 99\nwchar: 70000\nsyscr: 5\nsyscw: 6\nread_bytes: 0\nwrite_bytes: {}\ncancelled_write_bytes: {}\n"
+
+
+def test_what_a_process_used_has_that_of_its_ended_children_and_no_cancelled_writes() -> None:
+    found = usage.read(STAT.format("100 20 3 4"), IO.format(12288, 4096))
+    assert found == Usage("gunicorn: (1) x", 127 / os.sysconf("SC_CLK_TCK"), 8192)
+
+
+def test_a_process_that_came_meanwhile_counts_in_full() -> None:
+    before = {1: Usage("root", 2.0, 4096)}
+    after = {1: Usage("root", 2.5, 4096), 2: Usage("logs", 0.25, 512)}
+    assert usage.spent(before, after) == {1: Usage("root", 0.5, 0), 2: Usage("logs", 0.25, 512)}
+
+
+def test_what_a_child_writes_is_seen_while_it_lives_and_after(on_disk: Path) -> None:
+    before = usage.usage_of_family(os.getpid())
+    write = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_bytes(bytes(8192)); print(flush=True); input()"
+    command = [sys.executable, "-c", write, str(on_disk / "file")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert usage.spent(before, usage.usage_of_family(os.getpid()))[child.pid].written_bytes >= 8192
+        assert child.stdin is not None
+        child.stdin.write(b"\n")
+        child.stdin.close()
+    assert usage.spent(before, usage.usage_of_family(os.getpid()))[os.getpid()].written_bytes >= 8192
+
+
+def test_planning_is_timed_where_there_is_something_to_plan() -> None:
+    times = planning.planning_ms([2])
+    assert {name for name in times if times[name] > 0} == {"plan_2_ms", "plan_2_equal_ms", "plan_2_update_ms"}
+
+
+def test_linear_is_one() -> None:
+    found = Samples()
+    for name, value in (("plan_100_ms", 20.0), ("plan_500_ms", 110.0)):
+        found.add(name, value)
+    summary = found.summary((), 0)
+    assert summary["plan_linearity"] == 1.1
+    assert [line.split()[-1] for line in report.table(summary).splitlines()[2:]] == ["MISSED", "reached"]
 
 
 def test_without_an_engine_it_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -20,17 +20,29 @@ from tools.bench_parts import report
 from tools.bench_parts.choice import Choice
 from tools.bench_parts.load import LoadFailed
 from tools.bench_parts.long_life import in_long_life, measure_long_life
+from tools.bench_parts.planning import SIZES, PlanningFailed, plan_name, planning_ms
 from tools.bench_parts.raw import CALL_TIMEOUT_S, EngineRefused
 from tools.bench_parts.report import MEASURES, Samples
 from tools.bench_parts.rounds import THREADS, in_rounds, measure_rounds, raw_label
-from tools.bench_parts.supervised import Bench, BenchFailed
+from tools.bench_parts.supervised import Bench, BenchFailed, Place
 from tools.bench_parts.terminal import say
 from tools.dev_parts import labelled
 from tools.dev_parts.engine import EngineMissing, answers, real_engine
+from tools.dev_parts.paths import DEV
 from tools.dev_parts.programs import ProgramFailed
 from tools.dev_parts.registry import free_port
 from tools.dev_parts.samples import SamplesFailed, build_image
 
+_FAILURES = (
+    BenchFailed,
+    EngineRefused,
+    LoadFailed,
+    PlanningFailed,
+    ProgramFailed,
+    SamplesFailed,
+    APIError,
+    OSError,
+)
 _WAIT = "while :; do busybox sleep 1000 & wait $!; done"
 
 
@@ -42,6 +54,7 @@ def main(arguments: list[str]) -> int:
     samples = Samples()
     rounds = options.rounds if in_rounds(options.only) else 0
     try:
+        _plan(samples, options.only)
         if rounds or in_long_life(options.only):
             _on_an_engine(options.docker_host, samples, options.only, rounds)
     except KeyboardInterrupt:
@@ -49,7 +62,7 @@ def main(arguments: list[str]) -> int:
     except EngineMissing as error:
         say(f"{error}; nothing was measured")
         return 1
-    except (BenchFailed, EngineRefused, LoadFailed, ProgramFailed, SamplesFailed, APIError, OSError) as error:
+    except _FAILURES as error:
         say(f"the measurement failed: {error}")
         return 1
     summary = samples.summary(THREADS, rounds)
@@ -86,9 +99,17 @@ def _choice(text: str) -> Choice:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _plan(samples: Samples, choice: Choice) -> None:
+    chosen = SIZES if "plan_linearity" in choice else [size for size in SIZES if plan_name(size) in choice]
+    if chosen:
+        say("planning")
+        for name, value in planning_ms(chosen).items():
+            samples.add(name, value)
+            say(f"  {name}: {value:.2f}")
+
+
 def _on_an_engine(given: str, samples: Samples, choice: Choice, rounds: int) -> None:
-    with _engine(given) as url, _workplace(url) as (client, folder, image, instance):
-        bench = Bench(folder, client, url, image=image, instance=instance, port=free_port())
+    with _engine(given) as url, _workplace(url) as (client, bench):
         if rounds:
             measure_rounds(bench, client, url, samples, choice=choice, rounds=rounds)
         if in_long_life(choice):
@@ -108,15 +129,22 @@ def _engine(given: str) -> Iterator[str]:
 
 
 @contextmanager
-def _workplace(url: str) -> Iterator[tuple[docker.APIClient, Path, str, str]]:
-    """A client, a folder with a short path, an image and an instance label; at the end nothing of them is left."""
+def _workplace(url: str) -> Iterator[tuple[docker.APIClient, Bench]]:
+    """A client and a supervisor to be measured; at the end nothing of it is left.
+
+    Its data stands in the checkout: files in the machine's temporary folder may be kept in memory. The other folder
+    has a short path, for sockets.
+    """
     instance = f"bench-{uuid.uuid4().hex[:8]}"
     image = f"{instance}:kept"
     client = docker.APIClient(base_url=url, timeout=CALL_TIMEOUT_S)
     try:
-        with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        DEV.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix="bench", dir=DEV)
+        with folder as data, tempfile.TemporaryDirectory(prefix="bench") as run:
             build_image(client, image, _WAIT)
-            yield client, Path(folder), image, instance
+            place = Place(Path(data), Path(run), url, free_port())
+            yield client, Bench(place, client, image=image, instance=instance)
     finally:
         for label in (instance, raw_label(instance)):
             labelled.remove_all(client, label)

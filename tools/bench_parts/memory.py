@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 _PROC = Path("/proc")
 
 
-def pss_mb(pid: int) -> float:
-    """Sum of the proportional set sizes of the process and all its descendants, in units of 1024 kB.
+class Pss(NamedTuple):
+    """Proportional set size, in units of 1024 kB: each page is shared out among those that map it.
 
-    PSS shares out each page among those that map it, so the sum counts every page of the family once.
+    ``anonymous`` is the part that no file stands behind. The pages of libraries cost less where another program, such
+    as this one, maps them too; the anonymous part is the same with and without it.
     """
-    return sum(_pss_kb(member) for member in family(pid)) / 1024
+
+    all_mb: float
+    anonymous_mb: float
+
+
+def pss_of_family(pid: int) -> Pss:
+    """The sum over the process and all its descendants, which counts every page of theirs once."""
+    texts = [_smaps(member) for member in family(pid)]
+    return Pss(*(sum(_kb(text, field) for text in texts) / 1024 for field in ("Pss", "Pss_Anon")))
 
 
 def family(pid: int) -> set[int]:
@@ -33,10 +43,12 @@ def family(pid: int) -> set[int]:
     return found
 
 
-def _pss_kb(pid: int) -> int:
+def _smaps(pid: int) -> str:
     # a process may end while it is looked at
     with suppress(OSError):
-        for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0
+        return (_PROC / str(pid) / "smaps_rollup").read_text()
+    return ""
+
+
+def _kb(smaps: str, field: str) -> int:
+    return sum(int(line.split()[1]) for line in smaps.splitlines() if line.startswith(f"{field}:"))

@@ -6,11 +6,18 @@ from statistics import median
 from typing import NamedTuple
 
 from tools.bench_parts.load import CONNECTIONS, PATHS, rate_name
+from tools.bench_parts.memory import Pss
+from tools.bench_parts.planning import SIZES, plan_name
 
 KINDS = ("create", "update", "remove")
 APPLIES = (1, 5, 20)
 #: an apply may take this many times the raw limit, or this many seconds more, whichever is more
 _RATIO, _MORE_S = 1.3, 0.15
+
+
+#: the time of 500 services, divided by five times that of 100: 1 is linear, 5 is quadratic
+LINEAR = 1.3
+_ONCE = "idle, rps, pss_worked and plan"
 
 
 class Measure(NamedTuple):
@@ -56,12 +63,21 @@ MEASURES: dict[str, Measure] = {
     "start_to_ping_s": Measure("0.69-0.78", 0.5),
     "pss_idle_mb": Measure("97", 97),
     "pss_5_services_mb": Measure("106", 104),
+    "pss_worked_mb": Measure("123-148", 112),
+    **{name: Measure() for name in ("pss_idle_anon_mb", "pss_5_services_anon_mb", "pss_worked_anon_mb")},
+    "cpu_idle_s_per_min": Measure("0.04", 0.1),
+    "written_idle_bytes_per_min": Measure("", 0),
     **{
         name: Measure(_APPLY_REFERENCE.get(name, ""))
         for name in (f"{kind}_{services}_s" for kind in KINDS for services in APPLIES)
     },
     "noop_s": Measure("0.10-0.16", 0.1),
+    "applied_lag_s": Measure("0.5-2", 0.1),
+    "applied_lag_max_s": Measure(),
     **_rates(),
+    **{plan_name(services): Measure() for services in SIZES[:-1]},
+    plan_name(SIZES[-1]): Measure(goal=100),
+    "plan_linearity": Measure(goal=LINEAR),
 }
 
 
@@ -73,6 +89,10 @@ class Samples:
 
     def add(self, name: str, value: float) -> None:
         self._values.setdefault(name, []).append(value)
+
+    def add_memory(self, name: str, pss: Pss) -> None:
+        self.add(name, pss.all_mb)
+        self.add(name.replace("_mb", "_anon_mb"), pss.anonymous_mb)
 
     def clear(self) -> None:
         """Discard what the first round gave: it migrates the database and warms every cache."""
@@ -92,6 +112,11 @@ class Samples:
                 result[f"{name}_raw_threads"] = best
                 if f"{name}_s" in result:
                     result[f"{name}_ratio"] = round(result[f"{name}_s"] / limits[best], 3)
+        if "applied_lag_s" in self._values:
+            result["applied_lag_max_s"] = round(max(self._values["applied_lag_s"]), 3)
+        of_100, of_500 = (result.get(plan_name(services)) for services in SIZES[1:])
+        if of_100 and of_500:
+            result["plan_linearity"] = round(of_500 / of_100 / (SIZES[2] / SIZES[1]), 3)
         if "noop_touched" in self._values:
             result["noop_touched"] = sum(self._values["noop_touched"])
         result["rounds"] = rounds
@@ -134,7 +159,7 @@ def table(summary: dict[str, float]) -> str:
     if "noop_touched" in summary:
         lines.append(f"containers touched by a repeated target: {summary['noop_touched']:.0f}")
     if summary["rounds"]:
-        lines.append(f"medians of {summary['rounds']:.0f} rounds after a discarded one; rates are measured once")
+        lines.append(f"medians of {summary['rounds']:.0f} rounds after a discarded one; {_ONCE} are measured once")
     return "\n".join(lines)
 
 

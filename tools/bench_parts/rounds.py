@@ -60,21 +60,27 @@ def _one_life(bench: Bench, samples: Samples, started_s: float, apps: dict[int, 
     """``apps`` gets what it makes, once for each size."""
     samples.add("start_to_ping_s", started_s)
     if "pss_idle_mb" in choice:
-        samples.add("pss_idle_mb", bench.memory_mb())
+        samples.add_memory("pss_idle_mb", bench.memory())
     for services in _sizes(choice):
-        samples.add(f"create_{services}_s", bench.apply(services))
+        _apply(bench, samples, f"create_{services}_s", services)
         if services == _USUAL:
             _at_usual(bench, samples, choice)
         if services not in apps:
             apps[services] = bench.as_made(raw_label(bench.instance))
         if f"update_{services}_s" in choice:
-            samples.add(f"update_{services}_s", bench.apply(services))
+            _apply(bench, samples, f"update_{services}_s", services)
         samples.add(f"remove_{services}_s", bench.clear())
+
+
+def _apply(bench: Bench, samples: Samples, name: str, services: int) -> None:
+    took = bench.apply(services)
+    samples.add(name, took.running_s)
+    samples.add("applied_lag_s", took.lag_s)
 
 
 def _at_usual(bench: Bench, samples: Samples, choice: Choice) -> None:
     if "pss_5_services_mb" in choice:
-        samples.add("pss_5_services_mb", bench.memory_mb())
+        samples.add_memory("pss_5_services_mb", bench.memory())
     if "noop_s" in choice:
         took, touched = bench.apply_again(_USUAL)
         samples.add("noop_s", took)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import docker
 
-from tools.bench_parts.memory import pss_mb
+from tools.bench_parts.memory import Pss, pss_of_family
 from tools.bench_parts.raw import RawApp
 from tools.bench_parts.terminal import say
 from tools.dev_parts import labelled
@@ -57,22 +57,37 @@ class TimingApi(Api):
         return self.first_ping_at is not None
 
 
+class Place(NamedTuple):
+    """Where a supervisor lives. ``run_dir`` has a short path, since there are sockets in it."""
+
+    data: Path
+    run_dir: Path
+    engine_url: str
+    port: int
+
+
+class Took(NamedTuple):
+    """Seconds of an apply: from the POST until the API says that all services run anew, which the engine confirms; and
+    from the start of the last container until the API says ``applied``."""
+
+    running_s: float
+    lag_s: float
+
+
 class Bench:
     """One supervisor with one app, whose services all run the same image."""
 
-    def __init__(
-        self, folder: Path, client: docker.APIClient, url: str, *, image: str, instance: str, port: int
-    ) -> None:
+    def __init__(self, place: Place, client: docker.APIClient, *, image: str, instance: str) -> None:
         self.instance = instance
-        #: for each apply, the seconds from the start of its last container to the state "applied"
-        self.lags_s: list[float] = []
+        self.folder = place.data
         self._client = client
         self._image = image
-        self._app_id = port * 1000 + 7
+        self._app_id = place.port * 1000 + 7
         self._version = 0
-        run_dir = folder / "run"
-        self._supervisor = Supervisor(folder / "data", run_dir, engine_url=url, instance=instance, port=port)
-        self._supervisor.api = self._api = TimingApi(port)
+        self._supervisor = Supervisor(
+            place.data, place.run_dir, engine_url=place.engine_url, instance=instance, port=place.port
+        )
+        self._supervisor.api = self._api = TimingApi(place.port)
 
     @property
     def url(self) -> str:
@@ -100,10 +115,10 @@ class Bench:
         """Wait until it has come to rest."""
         time.sleep(SETTLE_S)
 
-    def memory_mb(self) -> float:
-        """Its memory once it has come to rest."""
+    def memory(self) -> Pss:
+        """Of all its processes once it has come to rest."""
         self.settle()
-        return pss_mb(self.pid())
+        return pss_of_family(self.pid())
 
     def pid(self) -> int:
         pid = self._supervisor.program.pid()
@@ -111,11 +126,8 @@ class Bench:
             raise BenchFailed("the supervisor has ended")
         return pid
 
-    def apply(self, services: int) -> float:
-        """Create the services, or update all with one variable changed in each.
-
-        Seconds from the POST until the API says that all run anew, which the engine then confirms.
-        """
+    def apply(self, services: int) -> Took:
+        """Create the services, or update all with one variable changed in each."""
         self._client.tag(self._image, self._image.partition(":")[0], "used")
         before = set(labelled.containers(self._client, self.instance))
         self._version += 1
@@ -123,13 +135,12 @@ class Bench:
         self._api.post("/v2/local/target-state", self._target(services), timeout_s=LIMIT_S)
         while True:
             self._wait(lambda: self._all_run(services, before), f"not all of {services} services run")
-            took = time.monotonic() - began
+            running_s = time.monotonic() - began
             rows = self._client.containers(filters={"label": f"{labelled.LABEL}={self.instance}"})
             if len(rows) == services and before.isdisjoint(row["Id"] for row in rows):
                 self._wait(lambda: self._applied(services), "the apply does not end")
                 applied_at = time.time()
-                self.lags_s.append(applied_at - self._last_start(row["Id"] for row in rows))
-                return took
+                return Took(running_s, applied_at - self._last_start(row["Id"] for row in rows))
 
     def apply_again(self, services: int) -> tuple[float, int]:
         """The same target once more: seconds until it is applied, and how often a container was touched."""
