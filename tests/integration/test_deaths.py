@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from tests.integration.conftest import MakeImage, TestedSupervisor
 from tests.integration.targets import commit_of, target
 from tests.integration.test_app import containers
 from tests.runtime.toy_supervisor import alive, wait_until
-from tools.dev_parts.supervisor import Refused, Supervisor
+from tools.dev_parts.supervisor import RUN, Refused, Supervisor
 
 pytestmark = pytest.mark.engine
 
@@ -159,9 +158,7 @@ def test_a_second_supervisor_on_one_database_waits_and_says_so(
     supervisor: TestedSupervisor, engine_url: str, instance: str, run_dir: Path
 ) -> None:
     second = Supervisor(supervisor.folder, run_dir, engine_url=engine_url, instance=instance, port=1)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "balena_supervisor", "run"], env=second._environment, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(RUN, env=second._environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
