@@ -32,6 +32,9 @@ def measure_rounds(
         say("warming up" if number == 0 else f"round {number} of {rounds}")
         with supervised(bench) as started_s:
             _one_life(bench, samples, started_s, apps, choice=choice)
+        if number == 0:
+            samples.clear()
+            continue
         # without the supervisor, whose share of the processor would make the limit look worse than it is
         for services, app in apps.items():
             for turn in range(len(THREADS)):
@@ -39,8 +42,6 @@ def measure_rounds(
                 if threads <= max(services, THREADS[0]):
                     _raw(app, url, samples, services=services, threads=threads, choice=choice)
                     labelled.remove_all(client, raw_label(bench.instance))
-        if number == 0:
-            samples.clear()
 
 
 def raw_label(instance: str) -> str:
