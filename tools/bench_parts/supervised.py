@@ -187,7 +187,7 @@ class Bench:
         return status["appState"] == "applied" and len(status["containers"]) == services
 
     def _target(self, services: int) -> dict[str, Any]:
-        """In the v2 form of the local API; no services means no app."""
+        """In the v2 form of the local API; no services means no app. The commit is a part of each container's name."""
         image = self._image.partition(":")[0] + ":used"
         listed = {
             str(number): {
@@ -200,7 +200,8 @@ class Bench:
             }
             for number in range(1, services + 1)
         }
-        app = {"name": "bench", "commit": "bench", "releaseId": 1, "services": listed, "volumes": {}, "networks": {}}
+        app = {"name": "bench", "commit": self.instance, "releaseId": 1, "services": listed}
+        app |= {"volumes": {}, "networks": {}}
         return {"local": {"name": "bench", "config": {}, "apps": {str(self._app_id): app} if services else {}}}
 
     def _wait(self, condition: Callable[[], bool], failure: str) -> None:
