@@ -163,6 +163,32 @@ def test_an_app_is_made_again_as_it_was_under_another_label(tmp_path: Path) -> N
         client.close()
 
 
+def test_an_app_is_updated_and_removed_without_the_supervisor(tmp_path: Path) -> None:
+    with SimulatedEngine(tmp_path) as engine:
+        engine.add_image("bench:kept", {"Cmd": ["/run"]})
+        client = docker.APIClient(base_url=engine.url, version="1.41")
+        client.create_network("net", labels={LABEL: "bench"})
+        host_config = client.create_host_config(network_mode="net")
+        created = client.create_container(
+            "bench:kept", name="web_1", environment={"A": "1"}, labels={LABEL: "bench"}, host_config=host_config
+        )
+        app = RawApp([client.inspect_container(created["Id"])], client.networks(names=["net"]), "bench-raw")
+        client.remove_container(created["Id"], force=True)
+        client.remove_network("net")
+        with app.calls(engine.url, threads=2) as calls:
+            calls.create()
+            before = client.inspect_container("raw_web_1")
+            calls.update()
+            after = client.inspect_container("raw_web_1")
+            calls.remove()
+        left = client.containers(all=True), client.networks(names=["net"])
+        client.close()
+    assert after["State"]["Running"]
+    assert after["Id"] != before["Id"]
+    assert set(after["Config"]["Env"]) - set(before["Config"]["Env"]) == {"UPDATE=1"}
+    assert left == ([], [])
+
+
 def test_the_memory_of_a_family_counts_its_children() -> None:
     command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
