@@ -12,6 +12,8 @@ import falcon
 from balena_supervisor.errors import RemoteError
 from balena_supervisor.http.answer import Refused, failed, json_answer
 from balena_supervisor.http.api import Api
+from balena_supervisor.http.debug_page import DebugPage
+from balena_supervisor.http.origin import need_own_origin
 from balena_supervisor.http.snapshots import Picture
 from balena_supervisor.runtime.message import Request
 from balena_supervisor.runtime.views import (
@@ -26,6 +28,7 @@ from balena_supervisor.state.coerce import to_int
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], api: Api) -> None:
+    app.add_route("/debug", DebugPage())
     app.add_route("/debug/actors", Actors(api))
     app.add_route("/debug/actors/{name}/mailbox", Mailbox(api))
     app.add_route("/debug/actors/{name}/stack", Stack(api))
@@ -53,8 +56,13 @@ class View:
 
 
 class Actors(View):
+    """With ``memory=0`` without measuring memory, which takes longer than all the rest."""
+
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self.show(req, resp, ListActors())
+        memory = req.params.get("memory", "1")
+        if memory not in {"0", "1"}:
+            raise Refused(failed(400, "cannot show the actors: memory: must be 0 or 1"))
+        self.show(req, resp, ListActors(memory=memory == "1"))
 
 
 class Mailbox(View):
@@ -69,6 +77,7 @@ class Stack(View):
 
 class Restart(View):
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        need_own_origin(req)
         self.show(req, resp, RestartActor(name=name))
 
 
