@@ -73,6 +73,8 @@ _NEEDS: list[tuple[str, Callable[[], bool]]] = [
     ("busybox-static", lambda: static_busybox() is not None),
     ("dbus", _has("dbus-daemon")),
     ("wrk", _has("wrk")),
+    ("chromium", _has("chromium")),
+    ("chromium-driver", _has("chromedriver")),
     ("gcc", _has("gcc")),
     ("libc6-dev", Path("/usr/include/stdio.h").exists),
     ("pkg-config", _has("pkg-config")),
