@@ -68,9 +68,14 @@ class DebugPage:
         self.until(lambda: bool(self.rows()), "processes are shown")
         return self
 
-    def look_like(self, *, scheme: str = "light", width: int = 1280, height: int = 900, phone: bool = False) -> None:
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    def look_like(
+        self, *, scheme: str = "light", calm: bool = False, width: int = 1280, height: int = 900, phone: bool = False
+    ) -> None:
+        """Emulate a screen and what its user prefers; ``calm`` is without motion."""
+        motion = "reduce" if calm else "no-preference"
+        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
+        features = [{"name": name, "value": value} for name, value in wanted.items()]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 

@@ -8,7 +8,8 @@ if (apiKey) {
   history.replaceState(null, "", address);
 }
 
-const ASK_LIMIT_MS = 12000; // the supervisor itself gives an actor 10 s
+const LIMIT_MS = 4000;
+const PATIENT_MS = 12000; // the supervisor itself gives an actor 10 s
 
 /** The supervisor answered, but not with what was asked for. */
 class Refusal extends Error {
@@ -19,12 +20,12 @@ class Refusal extends Error {
 }
 
 /** The decoded answer. Rejects with a Refusal, or with another error when there was no whole answer. */
-async function ask(path, method = "GET") {
+async function ask(path, { method = "GET", limitMs = LIMIT_MS } = {}) {
   const answer = await fetch(path, {
     method,
     headers: apiKey ? { Authorization: `Bearer ${apiKey}` } : {},
     cache: "no-store",
-    signal: AbortSignal.timeout(ASK_LIMIT_MS),
+    signal: AbortSignal.timeout(limitMs),
   });
   if (answer.ok) return answer.json();
   if (answer.status === 401) throw new Refusal(401, "a key for the whole device is needed: open /debug?apikey=KEY");

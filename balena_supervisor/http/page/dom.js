@@ -25,6 +25,13 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** As setText, for a name such as DeviceStateChanged, which may be broken before each capital. */
+function setName(element, name) {
+  if (element.textContent === name) return;
+  const parts = name.split(/(?<=[a-z])(?=[A-Z])/);
+  element.replaceChildren(...parts.flatMap((part, place) => (place ? [make("wbr"), part] : [part])));
+}
+
 function setAttribute(element, name, value) {
   if (value === null) element.removeAttribute(name);
   else if (element.getAttribute(name) !== value) element.setAttribute(name, value);

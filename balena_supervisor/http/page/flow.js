@@ -36,10 +36,10 @@ function takeTrace({ trace, flow: counts }) {
 }
 
 function showFlow(actors) {
-  const pairs = Object.keys(flow.counts).map((pair) => pair.split(" > "));
+  const pairs = Object.keys(flow.counts).map((pair) => pair.split(" > ", 2));
   const known = actors.filter((actor) => hasMailbox(actor, pairs)).map((actor) => actor.name);
   flow.names = [...new Set([...known, ...pairs.flat()])];
-  const edges = pairs.map(([sender, recipient]) => edgeOf(sender, recipient)).sort(byPlace);
+  const edges = Object.entries(flow.counts).map(([pair, count]) => edgeOf(pair, count)).sort(byPlace);
   showNames(actors);
   showArcs(edges);
   showEdges(edges.filter((edge) => isChosen(edge)));
@@ -52,12 +52,12 @@ function hasMailbox(actor, pairs) {
   return speaks || !(actor.name === "nursery" || actor.name.endsWith("-arbiter"));
 }
 
-function edgeOf(sender, recipient) {
-  const pair = `${sender} > ${recipient}`;
+function edgeOf(pair, count) {
+  const [sender, recipient] = pair.split(" > ", 2);
   const last = flow.lastSeen.get(pair);
   const age = last ? Date.now() - last.seenAt : Infinity;
   return {
-    pair, sender, recipient, last, count: flow.counts[pair],
+    pair, sender, recipient, last, count,
     from: flow.names.indexOf(sender), to: flow.names.indexOf(recipient),
     heat: age < HOT_MS ? "hot" : age < WARM_MS ? "warm" : "cold",
   };
@@ -144,7 +144,7 @@ function showEdges(edges) {
   keepList(byId("edges"), edges, (edge) => edge.pair, makeEdgeRow, (row, edge) => {
     setAttribute(row, "data-heat", edge.heat);
     setText(row.count, formatCount(edge.count));
-    setText(row.last, edge.last ? edge.last.type : "–");
+    setName(row.last, edge.last ? edge.last.type : "–");
   });
 }
 

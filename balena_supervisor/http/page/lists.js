@@ -79,7 +79,7 @@ function noteChanges(before, now) {
 
 function changeOf(old, now) {
   const how = now.last_exit && (now.restarts !== old.restarts || now.state !== "running") ? `: ${now.last_exit}` : "";
-  if (now.state !== "running") return `is ${now.state}${now.problem ? `: ${now.problem}` : how}`;
+  if (now.state !== "running") return `is ${wordsOf(now.state)}${now.problem ? `: ${now.problem}` : how}`;
   if (old.pid && old.pid !== now.pid) return `was restarted${how}. Runs as pid ${now.pid} (was ${old.pid})`;
   return `runs again as pid ${now.pid}`;
 }

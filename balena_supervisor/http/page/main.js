@@ -65,7 +65,7 @@ function showSummary(actors) {
   const down = actors.filter((actor) => actor.state !== "running");
   const verdict = down.length === 0
     ? `All ${actors.length} processes run`
-    : down.map((actor) => `${actor.name} is ${actor.state}`).join(", ");
+    : down.map((actor) => `${actor.name} is ${wordsOf(actor.state)}`).join(", ");
   setText(byId("verdict"), verdict);
   setAttribute(byId("verdict"), "data-level", down.length ? "bad" : null);
   document.title = `${down.length ? "▲" : "●"} ${verdict} · ${location.host}`;

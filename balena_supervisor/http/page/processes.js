@@ -15,6 +15,7 @@ const isLooking = (message, recipient) => recipient === "root" && message.sender
 const countLooking = (actor) => actor.in_hand.filter((message) => isLooking(message, actor.name)).length;
 
 const glyphOf = (state) => GLYPHS[state] ?? "?";
+const wordsOf = (state) => (state === "back-off" ? "in back-off" : state);
 const levelOf = (state) => (state === "running" ? "good" : state === "starting" ? "warn" : "bad");
 
 const processRows = new Map();
@@ -58,7 +59,8 @@ class ProcessRow {
     const cell = (label, ...children) => make("td", { role: "cell", "data-label": label }, ...children);
     this.element = make("tr", { role: "row", "data-name": name },
       make("th", { role: "rowheader", scope: "row" },
-        make("span", { class: "name" }, this.glyph, name), this.state, this.identity, this.problem),
+        make("span", {}, this.glyph, make("span", { class: "name" }, name), " ", this.state),
+        this.identity, this.problem),
       cell("Up for", this.uptime, this.exits),
       cell("Mailbox", this.depth, this.water),
       cell("In hand", this.inHand),
@@ -76,7 +78,9 @@ class ProcessRow {
     this.restart = make("button", {
       type: "button", "aria-label": `Restart ${this.name}`, onclick: () => this.confirm(),
     }, "Restart");
-    this.cancel = make("button", { type: "button", onclick: () => this.withdraw() }, "Cancel");
+    this.cancel = make("button", {
+      type: "button", "aria-label": `No, leave ${this.name}`, onclick: () => this.withdraw(),
+    }, "No");
     this.really = make("button", {
       type: "button", class: "danger", "aria-label": `Yes, restart ${this.name}`, onclick: () => this.doRestart(),
     }, "Yes, restart");
@@ -94,9 +98,10 @@ class ProcessRow {
     this.stack = make("div", { class: "stack" });
     this.detail = make("tr", { role: "row", class: "detail", id: `detail-${this.name}`, hidden: "" },
       make("td", { role: "cell", colspan: "7" },
-        make("h3", {}, `Mailbox of ${this.name}`), this.mailboxNote, this.mailbox,
-        make("h3", {}, `Stack of ${this.name} `,
-          make("button", { type: "button", onclick: () => this.showStack() }, "Ask for it")),
+        make("h3", {}, "Mailbox"), this.mailboxNote, this.mailbox,
+        make("h3", {}, "Stack ",
+          make("button", { type: "button", "aria-label": `Show stack of ${this.name}`, onclick: () => this.showStack() },
+            "Show stack")),
         this.stack));
   }
 
@@ -181,7 +186,7 @@ class ProcessRow {
   async showStack() {
     this.stack.replaceChildren("asking …");
     try {
-      const { stack } = await ask(pathOf(this.name, "stack"));
+      const { stack } = await ask(pathOf(this.name, "stack"), { limitMs: PATIENT_MS });
       this.stack.replaceChildren(makeScrollText(stack, `Stack of ${this.name}`));
     } catch (error) {
       this.stack.replaceChildren(error.message);
@@ -209,7 +214,7 @@ class ProcessRow {
     this.askedOf = this.actor.pid;
     setText(this.outcome, "asked to restart");
     try {
-      await ask(pathOf(this.name, "restart"), "POST");
+      await ask(pathOf(this.name, "restart"), { method: "POST", limitMs: PATIENT_MS });
     } catch (error) {
       setText(this.outcome, error instanceof Refusal ? error.message : "asked to restart, no answer");
     }
