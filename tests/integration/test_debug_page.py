@@ -112,6 +112,14 @@ def test_a_killed_process_is_seen_to_come_back(page: DebugPage, supervisor: Supe
     assert ("killed by signal 9" in page.rows()[name]) == bool(now["last_exit"])
 
 
+def test_the_messages_of_a_new_root_are_shown(page: DebugPage, supervisor: Supervisor) -> None:
+    newest = "return document.querySelector('#messages time').dateTime"
+    page.until(lambda: page.text("#messages"), "messages")
+    before = page.run(newest)
+    os.kill(actors(supervisor)["root"]["pid"], signal.SIGKILL)
+    page.until(lambda: page.text("#messages") and page.run(newest) > before, "newer messages")
+
+
 def test_an_actor_that_keeps_dying_is_seen_to_be_down(page: DebugPage, supervisor: Supervisor) -> None:
     restarts = actors(supervisor)["resources"]["restarts"]
 
