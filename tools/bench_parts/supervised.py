@@ -61,8 +61,10 @@ class TimingApi(Api):
         return self.first_ping_at is not None
 
     def _send(self, request: urllib.request.Request, timeout_s: float) -> Any:
-        method, url, body = request.get_method(), request.full_url, request.data
-        answer = self._session.request(method, url, data=body, headers=request.headers, timeout=timeout_s)
+        body: Any = request.data
+        answer = self._session.request(
+            request.get_method(), request.full_url, data=body, headers=request.headers, timeout=timeout_s
+        )
         if not answer.ok:
             raise Refused(answer.status_code, answer.text)
         return answer.json() if "json" in answer.headers.get("Content-Type", "") else answer.text
