@@ -151,6 +151,8 @@ def _network_reason(same_name: Sequence[Network], wanted: Network | None) -> str
         return "it is not in the target"
     if len(same_name) > 1:
         return f"the engine has {len(same_name)} networks of this name"
+    if same_name[0].engine_name != wanted.engine_name:
+        return f"the engine has it as {same_name[0].engine_name} instead of {wanted.engine_name}"
     differs = network_differences(same_name[0], wanted)
     return f"its definition changed: {', '.join(differs)}" if differs else ""
 
