@@ -21,6 +21,7 @@ from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container, ContainerTask, Service
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.compare import differences, same_release
+from balena_supervisor.state.compose_networks import shares_service
 from balena_supervisor.state.world import mounts_volume, newest_first, present_ids, row_of
 
 LATE_ADDRESS_ERROR = "cannot assign requested address"
@@ -182,6 +183,9 @@ class _ServicePlanner:
         for volume in self._view.missing_volumes:
             if mounts_volume(target, volume):
                 return f"volume {volume.name} is not there yet"
+        other = shares_service(target.config.network_mode)
+        if other and other not in self._targets:
+            return f"shares the network of {other}, which the release does not have"
         cycle = self._cycles.get(target.service_name)
         if cycle:
             return f"its dependencies form a cycle: {' → '.join(cycle)}"
