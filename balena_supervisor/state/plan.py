@@ -59,7 +59,7 @@ def plan(
     ``busy`` are the subjects of steps under way. ``stopped`` are ids of containers that were stopped because the
     target said ``running: false``; they are started when it says true again.
     """
-    steps = plan_images(world, target, rules)
+    steps = plan_images(world, target, rules, busy)
     waiting: list[Waiting] = []
     commits: list[CommitUpdate] = []
     gate = _supervisor_network(world, busy)

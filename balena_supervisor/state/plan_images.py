@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from balena_supervisor.messages import CleanupImages, PullImage, RemoveImage, SaveImages, Step
 from balena_supervisor.model.app import ComposedApp
-from balena_supervisor.model.image import ImageRef, ImageRow
+from balena_supervisor.model.image import ImageRef, ImageRow, ImageState
 from balena_supervisor.model.service import Container, Service
+from balena_supervisor.state.image_name import same_image
 from balena_supervisor.state.world import Rules, World, row_of
+
+_IMAGE = "image:"
+_SAVING = SaveImages(refs=()).subject
 
 
 def image_of(service: Service) -> ImageRef:
@@ -25,17 +30,25 @@ def image_of(service: Service) -> ImageRef:
     )
 
 
-def plan_images(world: World, target: Sequence[ComposedApp], rules: Rules) -> list[Step]:
-    """Steps for all apps at once. Rejected apps get no pulls, but keep their images and rows."""
+def plan_images(
+    world: World, target: Sequence[ComposedApp], rules: Rules, busy: AbstractSet[str] = frozenset()
+) -> list[Step]:
+    """Steps for all apps at once. Rejected apps get no pulls, but keep their images and rows.
+
+    Steps under way and those of one round end in any order. So while rows are saved no image is removed, and no row
+    of an image that is being removed is saved: a name must not go just when a row comes to rely on it.
+    """
     steps: list[Step] = []
     wanted = {image_of(service): (service, app.rejected) for app in target for service in app.services}
     saved = {row.ref for row in world.images.available}
+    under_way = [subject.removeprefix(_IMAGE) for subject in busy if subject.startswith(_IMAGE)]
     to_save: list[ImageRef] = []
     pulled: set[str] = set()
     for ref, (service, rejected) in wanted.items():
         present = service.docker_image_id is not None or row_of(service, world.images.available) is not None
         if present and ref not in saved:
-            to_save.append(ref)
+            if not any(same_image(name, ref.name) for name in under_way):
+                to_save.append(ref)
         elif not present and not rejected and ref.name not in pulled:
             pulled.add(ref.name)
             steps.append(PullImage(ref=ref, reason="the image is not on the engine"))
@@ -44,28 +57,40 @@ def plan_images(world: World, target: Sequence[ComposedApp], rules: Rules) -> li
             SaveImages(refs=tuple(to_save), reason="the engine has the image already, it is noted for this release")
         )
     downloading = bool(pulled) or any(task.status == "Downloading" for task in world.images.tasks)
-    if not rules.keep_images and not downloading:
-        steps.extend(_removals(world, target, set(wanted)))
+    saving = bool(to_save) or _SAVING in busy
+    if not rules.keep_images and not downloading and not saving:
+        steps.extend(_removals(world, target, set(wanted), busy))
         if world.images.cleanup:
             steps.append(CleanupImages(image_ids=world.images.cleanup, reason="nothing needs these images"))
     return steps
 
 
-def _removals(world: World, target: Sequence[ComposedApp], wanted: set[ImageRef]) -> list[Step]:
+def _removals(world: World, target: Sequence[ComposedApp], wanted: set[ImageRef], busy: AbstractSet[str]) -> list[Step]:
+    """Also the image of a service that a step is at is kept: it may be starting one that nobody sees yet."""
     untouched = {app.app_id for app in target if app.problem or app.rejected}
-    in_use = {row.id for container in world.containers for row in _rows_of(container, world.images.available)}
+    in_use = {row.id for container in world.containers for row in _rows_of(container, world.images)}
     steps: list[Step] = []
     for row in world.images.available:
-        keep = row.ref in wanted or row.id in in_use or row.ref.app_id in untouched
+        starting = f"service:{row.ref.app_id}:{row.ref.service_name}" in busy
+        keep = row.ref in wanted or row.id in in_use or row.ref.app_id in untouched or starting
         if not keep:
             steps.append(RemoveImage(row=row, reason="no service of the target or on the device uses this image"))
     return steps
 
 
-def _rows_of(container: Container, rows: Sequence[ImageRow]) -> list[ImageRow]:
-    """The row that a current container stands for; all rows of its engine image when none fits exactly."""
-    same = [row for row in rows if row.docker_image_id == (container.docker_image_id or container.config.image)]
+def _rows_of(container: Container, images: ImageState) -> list[ImageRow]:
+    """The row that a current container stands for; all rows of its engine image when none fits exactly.
+
+    The engine id of an old row may be missing or outdated; then its name says which image is meant.
+    """
+    image = container.docker_image_id or container.config.image
+    named = {name for name, details in images.details.items() if details.id == image}
+    same = [row for row in images.available if row.docker_image_id == image or row.ref.name in named]
     exact = [
-        row for row in same if row.ref.commit == container.commit and row.ref.service_name == container.service_name
+        row
+        for row in same
+        if row.ref.name in named
+        and row.ref.commit == container.commit
+        and row.ref.service_name == container.service_name
     ]
     return exact or same

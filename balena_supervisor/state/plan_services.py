@@ -175,6 +175,8 @@ class _ServicePlanner:
         """Why a service cannot be started yet; empty when it can."""
         if not self._image_ready(target.service_name):
             return self._image_wait(target)
+        if f"image:{target.image_name}" in self._view.busy:
+            return "its image is being removed or saved"
         if self._missing_images:
             return f"starts when all images of the release are there: {self._missing_text()}"
         for network in self._view.missing_networks:

@@ -6,13 +6,20 @@ from typing import Any
 
 import msgspec
 
-from balena_supervisor.messages import KillService, RemoveNetwork
+from balena_supervisor.messages import KillService, RemoveImage, RemoveNetwork, SaveImages, StartService
+from balena_supervisor.model.image import ImageDetails, ImageRow, ImageState
+from balena_supervisor.model.service import Service
 from balena_supervisor.state.plan import Plan, plan
-from tests.state.worlds import APP, app, container, network, service, world
+from balena_supervisor.state.world import World
+from tests.state.worlds import APP, app, container, network, ref, row, service, world
 
 
 def of_kind(planned: Plan, kind: type[Any]) -> list[Any]:
     return [step for step in planned.steps if isinstance(step, kind)]
+
+
+def of_release(one: Service, number: int) -> Service:
+    return msgspec.structs.replace(one, commit=f"r{number}", release_id=number)
 
 
 def test_a_network_that_the_app_had_under_another_uuid_is_made_anew() -> None:
@@ -35,3 +42,70 @@ def test_a_service_that_shares_the_network_of_one_that_the_release_lacks_is_not_
     planned = plan(world(of=[web]), [app(web)])
     assert planned.steps == ()
     assert [wait.reason for wait in planned.waiting] == ["shares the network of vpn, which the release does not have"]
+
+
+def saved_for_another_release() -> tuple[Service, World]:
+    """The engine has the image by the row of an older release only, and no container of it."""
+    old = service("web")
+    return of_release(old, 2), world(of=[old])
+
+
+def test_an_image_is_not_removed_in_the_round_in_which_it_is_saved_for_another_release() -> None:
+    new, here = saved_for_another_release()
+    planned = plan(here, [app(new)])
+    assert [step.refs for step in of_kind(planned, SaveImages)] == [(ref(new),)]
+    assert of_kind(planned, RemoveImage) == []
+
+
+def test_no_image_is_removed_while_rows_are_being_saved() -> None:
+    web, other = service("web"), service("other", image="other")
+    here = world(container(web), of=[web, other])
+    assert len(of_kind(plan(here, [app(web)]), RemoveImage)) == 1
+    assert of_kind(plan(here, [app(web)], busy=frozenset({"images:rows"})), RemoveImage) == []
+
+
+def test_no_row_is_saved_of_an_image_that_is_being_removed() -> None:
+    new, here = saved_for_another_release()
+    planned = plan(here, [app(new)], busy=frozenset({f"image:{new.image_name}"}))
+    assert of_kind(planned, SaveImages) == []
+
+
+def test_no_service_is_started_while_its_image_is_being_removed() -> None:
+    web = service("web")
+    busy = frozenset({f"image:{web.image_name}"})
+    assert len(of_kind(plan(world(of=[web]), [app(web)]), StartService)) == 1
+    planned = plan(world(of=[web]), [app(web)], busy=busy)
+    assert of_kind(planned, StartService) == []
+    assert [wait.reason for wait in planned.waiting] == ["its image is being removed or saved"]
+
+
+def test_the_image_of_a_service_that_is_being_started_is_kept() -> None:
+    web = service("web")
+    here = world(of=[web])
+    assert len(of_kind(plan(here, []), RemoveImage)) == 1
+    assert of_kind(plan(here, [], busy=frozenset({f"service:{APP}:web"})), RemoveImage) == []
+
+
+def test_the_image_of_a_container_is_kept_when_the_engine_id_of_its_row_is_missing_or_old() -> None:
+    web = service("web")
+    for known in (None, "sha256:of-an-older-image-with-this-tag"):
+        rows = (ImageRow(id=1, ref=row(web).ref, docker_image_id=known),)
+        details = {web.image_name: ImageDetails(id=web.docker_image_id or "")}
+        state = ImageState(rows=rows, available=rows, details=details)
+        here = world(container(web), of=[], images=state, networks=())
+        assert of_kind(plan(here, []), RemoveImage) == []
+        gone = msgspec.structs.replace(here, containers=())
+        assert len(of_kind(plan(gone, []), RemoveImage)) == 1
+
+
+def test_a_container_does_not_hold_the_row_whose_tag_has_moved_on() -> None:
+    """The row of its own release would be kept, and the only name that its image still has removed."""
+    web = service("web")
+    mine = row(web)
+    other = ImageRow(
+        id=2, ref=msgspec.structs.replace(mine.ref, name="old:1", commit="r0"), docker_image_id="sha256:img"
+    )
+    details = {web.image_name: ImageDetails(id="sha256:newer"), "old:1": ImageDetails(id="sha256:img")}
+    state = ImageState(rows=(mine, other), available=(mine, other), details=details)
+    here = world(container(web), of=[], images=state, networks=())
+    assert [step.row for step in of_kind(plan(here, []), RemoveImage)] == []
