@@ -1,0 +1,286 @@
+"""Strategies for any state that a device may be in, and any target that it may be given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow, ImageState, ImageTask
+from balena_supervisor.model.resource import Network, NetworkConfig, Volume, VolumeConfig
+from balena_supervisor.model.service import Container, ContainerTask, Endpoint, Service, ServiceConfig
+from balena_supervisor.state import labels
+from balena_supervisor.state.features import SUPERVISOR_API
+from balena_supervisor.state.image_name import same_image
+from balena_supervisor.state.names import SUPERVISOR_NETWORK
+from balena_supervisor.state.plan_app import LEGACY_CONTAINER
+from balena_supervisor.state.plan_images import image_of
+from balena_supervisor.state.world import Rules, World
+
+#: app id -> uuids that the app may have: of the cloud, and the one of local mode
+APPS = {7: ("uuid7", "7"), 8: ("uuid8", "8"), 9: ("uuid9",)}
+NAMES = ("a", "b", "c", "d")
+NETWORKS = ("default", "front", "back")
+VOLUMES = ("data", "logs")
+COMMITS = ("r1", "r2")
+_DIGEST = "@sha256:" + "e" * 64
+#: image name -> id of the image that it means; two tags of one image, and one digest in two places
+IMAGES = {
+    "red:1": "sha256:red",
+    "crimson:1": "sha256:red",
+    "blue:1": "sha256:blue",
+    f"one/green{_DIGEST}": "sha256:green",
+    f"two/green{_DIGEST}": "sha256:green",
+}
+STATUSES = ("Running", "Running", "Installed", "exited", "Dead", "paused", "restarting", "removing")
+LATE_ADDRESS = "driver failed: Error starting userland proxy: listen tcp: cannot assign requested address"
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """A state with what is under way in it. ``stopped`` are containers that a target let stop."""
+
+    world: World
+    stopped: frozenset[str] = frozenset()
+    busy: frozenset[str] = frozenset()
+
+
+rules = st.builds(Rules, keep_images=st.booleans(), keep_volumes=st.booleans())
+
+
+@cache
+def one_of(*values: Any) -> st.SearchStrategy[Any]:
+    """Any of the values. Strategies are kept: to make one takes longer than to draw from it."""
+    return st.sampled_from(values)
+
+
+@cache
+def some(values: tuple[Any, ...], most: int = 2) -> st.SearchStrategy[list[Any]]:
+    """A few of the values, each at most once, in any order."""
+    return st.lists(st.sampled_from(values), max_size=most, unique=True)
+
+
+@cache
+def one_in(number: int) -> st.SearchStrategy[bool]:
+    """True once in so many cases."""
+    return st.integers(1, number).map(lambda drawn: drawn == number)
+
+
+def network(app_id: int, uuid: str, name: str, *, old: bool = False, **config: Any) -> Network:
+    """A network of an app; ``old`` as supervisors before v13 made them: the app id as prefix and no label."""
+    own = {} if old else {labels.APP_ID: str(app_id)}
+    return Network(
+        app_id=app_id,
+        app_uuid="" if old else uuid,
+        name=name,
+        engine_name=f"{app_id if old else uuid}_{name}",
+        config=NetworkConfig(labels=own, **config),
+    )
+
+
+@cache
+@st.composite
+def services(draw: st.DrawFn, app_id: int, uuid: str, name: str, commit: str) -> Service:
+    """A service as a target has it, before its image is looked up."""
+    image = draw(one_of(*IMAGES))
+    own = {"io.balena.service-name": name}
+    api = draw(one_in(5))
+    if api:
+        own[SUPERVISOR_API] = "1"
+    others = tuple(other for other in NAMES if other != name)
+    shared = draw(one_of(*others)) if draw(one_in(6)) else ""
+    mode, networks = f"service:{shared}", {}
+    if not shared:
+        names = draw(some(NETWORKS)) or ["default"]
+        networks = {f"{uuid}_{entry}": Endpoint(aliases=(name,)) for entry in names}
+        mode = next(iter(networks))
+        if draw(one_in(5)):
+            mode, networks = "host", {}
+        elif api:
+            networks[SUPERVISOR_NETWORK] = Endpoint()
+    config = ServiceConfig(
+        image=image,
+        network_mode=mode,
+        networks=networks,
+        volumes=tuple(f"{app_id}_{volume}:/{volume}" for volume in draw(some(VOLUMES))),
+        environment=dict(draw(one_of((), (("A", "1"),), (("A", "2"),)))),
+        labels=own,
+    )
+    return Service(
+        app_id=app_id,
+        app_uuid=uuid,
+        app_name=f"app{app_id}",
+        service_id=ord(name),
+        service_name=name,
+        image_id=5,
+        release_id=int(commit[1:]),
+        commit=commit,
+        image_name=image,
+        docker_image_id=None,
+        running=not draw(one_in(4)),
+        depends_on=(*draw(some(others)), *((shared,) if shared else ())),
+        config=config,
+    )
+
+
+@cache
+@st.composite
+def target_apps(draw: st.DrawFn, app_id: int) -> ComposedApp:
+    uuid, commit = draw(one_of(*APPS[app_id])), draw(one_of(*COMMITS))
+    app = ComposedApp(app_id=app_id, app_uuid=uuid, name=f"app{app_id}", commit=commit, release_id=int(commit[1:]))
+    if draw(one_in(12)):
+        return msgspec.structs.replace(app, rejected=True)
+    if draw(one_in(12)):
+        return msgspec.structs.replace(app, problem="cannot build the app")
+    names = draw(some(NAMES, 4))
+    return msgspec.structs.replace(
+        app,
+        services=tuple(draw(services(app_id, uuid, name, commit)) for name in names),
+        networks=tuple(network(app_id, uuid, name, internal=draw(one_in(2))) for name in NETWORKS),
+        volumes=tuple(draw(volumes(app_id, name)) for name in VOLUMES),
+    )
+
+
+@st.composite
+def targets(draw: st.DrawFn) -> list[ComposedApp]:
+    return [draw(target_apps(app_id)) for app_id in draw(some(tuple(APPS), 3))]
+
+
+@cache
+@st.composite
+def volumes(draw: st.DrawFn, app_id: int, name: str) -> Volume:
+    config = VolumeConfig(driver=draw(one_of("local", "local", "nfs")))
+    return Volume(app_id=app_id, name=name, config=config)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Situation:
+    containers = draw(st.lists(_containers(), max_size=7))
+    containers = [
+        msgspec.structs.replace(_with_shared_network(c, containers, draw), container_id=f"{number:02d}".ljust(64, "c"))
+        for number, c in enumerate(containers)
+    ]
+    tasks = [
+        ContainerTask(app_id=c.app_id, service_name=c.service_name, status="Stopping", container_id=c.container_id)
+        for c in containers
+        if draw(one_in(10))
+    ]
+    world = World(
+        containers=tuple(containers),
+        tasks=tuple(tasks),
+        networks=tuple(draw(st.lists(_networks(), max_size=6))),
+        volumes=tuple(draw(st.lists(_volumes, max_size=3, unique_by=lambda volume: volume.engine_name))),
+        images=draw(_images()),
+        commits=draw(st.dictionaries(st.sampled_from(list(APPS)), st.sampled_from(COMMITS))),
+        supervisor_network_ready=not draw(one_in(4)),
+    )
+    exited = [c.container_id for c in containers if c.status == "exited"]
+    subjects = [f"service:{c.app_id}:{c.service_name}" for c in containers] + ["network:7:front", "volume:8:data"]
+    return Situation(
+        world=world,
+        stopped=frozenset(draw(some(tuple(exited), 3)) if exited else ()),
+        busy=frozenset(draw(some((*subjects, "image:red:1", "service:9:a", "network:supervisor0")))),
+    )
+
+
+def seen_images(engine: dict[str, str], rows: Sequence[ImageRow], wanted: Sequence[str]) -> ImageState:
+    """What the images actor says of an engine with these names, of the rows, and of the names of the target."""
+    ids = set(engine.values())
+
+    def id_of(name: str) -> str | None:
+        named = [found for other, found in engine.items() if same_image(other, name)]
+        known = [row.docker_image_id for row in rows if same_image(row.ref.name, name) and row.docker_image_id in ids]
+        return next(iter([*named, *known]), None)
+
+    names = dict.fromkeys((*wanted, *(row.ref.name for row in rows)))
+    found = {name: id_of(name) for name in names}
+    return ImageState(
+        rows=tuple(rows),
+        available=tuple(row for row in rows if row.docker_image_id in ids or found[row.ref.name]),
+        details={name: ImageDetails(id=image) for name, image in found.items() if image},
+    )
+
+
+@st.composite
+def _images(draw: st.DrawFn) -> ImageState:
+    engine = {name: IMAGES[name] for name in draw(some(tuple(IMAGES), 5))}
+    rows: list[ImageRow] = []
+    for number in range(draw(one_of(*range(9)))):
+        name = draw(one_of(*IMAGES, "grey:1"))
+        commit, app_id = draw(one_of(*COMMITS)), draw(one_of(*APPS))
+        ref = ImageRef(
+            name=name,
+            app_id=app_id,
+            app_uuid=APPS[app_id][0],
+            service_id=5,
+            service_name=draw(one_of(*NAMES)),
+            image_id=5,
+            release_id=int(commit[1:]),
+            commit=commit,
+        )
+        known = draw(one_of(None, "sha256:gone", IMAGES.get(name), IMAGES.get(name)))
+        rows.append(ImageRow(id=number + 1, ref=ref, docker_image_id=known))
+    twice: bool = draw(one_in(2))
+    if rows and twice:
+        rows.append(msgspec.structs.replace(rows[0], id=len(rows) + 1))
+    state = seen_images(engine, rows, list(IMAGES))
+    tasks = [ImageTask(ref=row.ref, status="Downloading", progress=1) for row in rows[:1] if draw(one_in(2))]
+    return msgspec.structs.replace(state, cleanup=tuple(draw(some(("sha256:dangling",)))), tasks=tuple(tasks))
+
+
+@st.composite
+def _containers(draw: st.DrawFn) -> Container:
+    app_id = draw(one_of(*APPS))
+    uuid, commit = draw(one_of(*APPS[app_id])), draw(one_of(*COMMITS))
+    of = draw(services(app_id, uuid, draw(one_of(*NAMES)), commit))
+    image = draw(one_of(*[IMAGES[of.image_name]] * 4, "sha256:foreign"))
+    marks = {LEGACY_CONTAINER: "1", labels.SERVICE_ID: "1"} if draw(one_in(10)) else {}
+    return Container(
+        container_id="",
+        name=of.container_name,
+        app_id=app_id,
+        app_uuid=uuid,
+        service_id=of.service_id,
+        service_name=of.service_name,
+        image_id=of.image_id,
+        release_id=of.release_id,
+        commit=of.commit,
+        status=draw(one_of(*STATUSES)),
+        created_at=f"2026-01-01T00:00:0{draw(one_of(*range(10)))}.000Z",
+        exit_error=draw(one_of("", LATE_ADDRESS)),
+        docker_image_id=image,
+        config=msgspec.structs.replace(of.config, image=image, labels={**of.config.labels, **marks}),
+    )
+
+
+def _with_shared_network(container: Container, others: Sequence[Container], draw: st.DrawFn) -> Container:
+    """``service:x`` as the engine has it: the id of a container that is there, or not any more."""
+    if not container.config.network_mode.startswith("service:"):
+        return container
+    other = draw(one_of(*range(len(others) + 1)))
+    config = msgspec.structs.replace(container.config, network_mode="container:" + f"{other:02d}".ljust(64, "c"))
+    return msgspec.structs.replace(container, config=config)
+
+
+@st.composite
+def _networks(draw: st.DrawFn) -> Network:
+    app_id = draw(one_of(*APPS))
+    uuid, name = draw(one_of(*APPS[app_id])), draw(one_of(*NETWORKS, "past"))
+    made = network(app_id, uuid, name, old=draw(one_in(6)), internal=draw(one_in(2)))
+    return msgspec.structs.replace(made, engine_id=draw(one_of("x", "y", "z")))
+
+
+_volumes = st.sampled_from(list(APPS)).flatmap(
+    lambda app_id: st.sampled_from((*VOLUMES, "past")).flatmap(lambda name: volumes(app_id, name))
+)
+
+
+def wanted_names(target: Sequence[ComposedApp]) -> list[str]:
+    return [service.image_name for app in target for service in app.services]
+
+
+def refs(target: Sequence[ComposedApp]) -> set[ImageRef]:
+    return {image_of(service) for app in target for service in app.services}

@@ -1,0 +1,156 @@
+"""Steps are slow, fail or are done by half, the target changes meanwhile, and others work on the engine: the plan takes
+no step that cannot be taken, and converges when the trouble is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+
+from balena_supervisor.messages import PullImage, Step
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.image import ImageTask
+from balena_supervisor.model.service import Container
+from balena_supervisor.state.world import Rules
+from tests.state.any_world import Situation, rules, situations, targets
+from tests.state.outcome import check_outcome
+from tests.state.simulation import Simulation
+from tests.state.test_plan_converges import converge, orders
+
+pytestmark = pytest.mark.timeout(900)
+
+ROUNDS = 6
+
+
+class Troubled(Simulation):
+    """A device on which a step may take longer than a round. ``ends`` are the ways in which it may end."""
+
+    def __init__(self, start: Situation, target: Sequence[ComposedApp], how: Rules, random: Random) -> None:
+        super().__init__(start, target, how)
+        self.random = random
+        self.ends: tuple[str, ...] = ("done",)
+        self._under_way: list[Step] = []
+
+    def round(self) -> None:
+        """Plan, send, and let some of what is under way end, in any order."""
+        planned = self.plan()
+        assert planned == self.plan()
+        self._under_way += planned.steps
+        subjects = [step.subject for step in self._under_way]
+        assert len(subjects) == len(set(subjects))
+        self.random.shuffle(self._under_way)
+        for _ in range(self.random.randint(0, len(self._under_way))):
+            self._end_one()
+        self._show()
+
+    def end_all(self) -> None:
+        while self._under_way:
+            self._end_one()
+        self._show()
+
+    def _end_one(self) -> None:
+        step, end = self._under_way.pop(), self.random.choice(self.ends)
+        if end == "done":
+            self.carry_out(step)
+        elif end == "half":
+            self.half(step)
+
+    def _show(self) -> None:
+        """What the workers say of the engine, and what they are at."""
+        pulls = [step for step in self._under_way if isinstance(step, PullImage)]
+        tasks = tuple(ImageTask(ref=step.ref, status="Downloading") for step in pulls)
+        images = msgspec.structs.replace(self.world.images, tasks=tasks)
+        self.world = msgspec.structs.replace(self.world, images=images)
+        self.look()
+        self.busy = frozenset(step.subject for step in self._under_way)
+
+
+def settled(device: Troubled) -> None:
+    """The trouble is over, and the rest goes as always."""
+    device.end_all()
+    device.made.clear()
+    begun = device.world
+    plans = converge(device, device.random)
+    check_outcome(begun, device, plans[-1])
+
+
+@settings(max_examples=80)
+@given(situations(), targets(), rules, orders)
+def test_slow_and_failing_steps_never_stand_in_the_way_of_others(
+    start: Situation, target: list[ComposedApp], how: Rules, random: Random
+) -> None:
+    device = Troubled(start, target, how, random)
+    device.end_of_what_was_under_way()
+    device.ends = random.choice((("done",), ("done", "failed"), ("done", "done", "half", "failed")))
+    for _ in range(ROUNDS):
+        device.round()
+    settled(device)
+
+
+@settings(max_examples=80)
+@given(situations(), targets(), targets(), rules, orders)
+def test_a_target_that_changes_while_steps_are_under_way_is_reached(
+    start: Situation, target: list[ComposedApp], other: list[ComposedApp], how: Rules, random: Random
+) -> None:
+    device = Troubled(start, target, how, random)
+    device.end_of_what_was_under_way()
+    for _ in range(ROUNDS // 2):
+        device.round()
+    device.target = other
+    device.look()
+    for _ in range(ROUNDS // 2):
+        device.round()
+    settled(device)
+
+
+class Crowded(Troubled):
+    """A device on whose engine others work too. They may take away what a step needs, so that it fails."""
+
+    def carry_out(self, step: Step) -> None:
+        if not self.refusal(step):
+            super().carry_out(step)
+
+    def somebody_else(self) -> None:
+        """Somebody removes or stops a container, or does what a killed worker had begun."""
+        containers = list(self.world.containers)
+        if containers:
+            chosen = self.random.choice(containers)
+            match self.random.randint(0, 4):
+                case 0:
+                    containers.remove(chosen)
+                case 1:
+                    containers[containers.index(chosen)] = msgspec.structs.replace(chosen, status="exited")
+                case 2:
+                    containers.append(_twin(chosen, len(containers)))
+        networks = list(self.world.networks)
+        if networks and self.random.randint(0, 3) == 0:
+            networks.append(msgspec.structs.replace(self.random.choice(networks), engine_id="twin"))
+        used = {name for container in containers for name in container.config.networks}
+        networks = [n for n in networks if n.engine_name in used or self.random.randint(0, 5)]
+        ready = self.world.supervisor_network_ready and self.random.randint(0, 9) > 0
+        self.world = msgspec.structs.replace(
+            self.world, containers=tuple(containers), networks=tuple(networks), supervisor_network_ready=ready
+        )
+
+
+@settings(max_examples=80)
+@given(situations(), targets(), rules, orders)
+def test_what_others_do_on_the_engine_is_put_right(
+    start: Situation, target: list[ComposedApp], how: Rules, random: Random
+) -> None:
+    device = Crowded(start, target, how, random)
+    device.ends = ("done", "done", "half", "failed")
+    for _ in range(ROUNDS):
+        device.round()
+        device.somebody_else()
+    device.end_all()
+    device.end_of_what_was_under_way()
+    settled(device)
+
+
+def _twin(container: Container, number: int) -> Container:
+    """What a create that was repeated leaves behind."""
+    return msgspec.structs.replace(container, container_id=f"twin{number}".ljust(64, "0"), status="Installed")
