@@ -61,8 +61,13 @@ def same_image(one: str, other: str) -> bool:
     """Whether two names mean the same image: equal, or both with the same digest, wherever they are kept."""
     if one == other:
         return True
-    digest = one.partition("@")[2]
-    return bool(digest) and digest == other.partition("@")[2]
+    digest = digest_of(one)
+    return bool(digest) and digest == digest_of(other)
+
+
+def digest_of(name: str) -> str:
+    """``algorithm:hex``, or ``""`` for a name without a digest."""
+    return name.partition("@")[2]
 
 
 def name_with_tag(name: str) -> str:

@@ -15,6 +15,7 @@ from balena_supervisor.messages import EnsureSupervisorNetwork, KillService, Ste
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.coerce import is_truthy
+from balena_supervisor.state.image_rows import ImageRows
 from balena_supervisor.state.plan_app import plan_app, plan_removed_app
 from balena_supervisor.state.plan_images import plan_images
 from balena_supervisor.state.world import Rules, World
@@ -59,7 +60,8 @@ def plan(
     ``busy`` are the subjects of steps under way. ``stopped`` are ids of containers that were stopped because the
     target said ``running: false``; they are started when it says true again.
     """
-    steps = plan_images(world, target, rules, busy)
+    rows = ImageRows(world.images)
+    steps = plan_images(world, rows, target, rules, busy)
     waiting: list[Waiting] = []
     commits: list[CommitUpdate] = []
     gate = _supervisor_network(world, busy)
@@ -70,7 +72,7 @@ def plan(
         if app.problem or app.rejected:
             waiting.append(_left_alone(app))
             continue
-        app_steps, app_waiting = plan_app(world, app, busy=busy, stopped=stopped)
+        app_steps, app_waiting = plan_app(world, rows, app, busy=busy, stopped=stopped)
         steps.extend(app_steps)
         waiting.extend(app_waiting)
         settled = not app_steps and not app_waiting and not _app_is_busy(app.app_id, busy)

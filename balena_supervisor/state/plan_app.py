@@ -19,6 +19,7 @@ from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.compare import network_differences, volume_differences
+from balena_supervisor.state.image_rows import ImageRows
 from balena_supervisor.state.labels import SERVICE_ID
 from balena_supervisor.state.plan_services import AppView, plan_services
 from balena_supervisor.state.world import World, uses_network, uses_volume
@@ -41,7 +42,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_app(
-    world: World, app: ComposedApp, *, busy: frozenset[str], stopped: frozenset[str]
+    world: World, rows: ImageRows, app: ComposedApp, *, busy: frozenset[str], stopped: frozenset[str]
 ) -> tuple[list[Step], list[Waiting]]:
     """The steps of an app of the target."""
     containers = tuple(container for container in world.containers if container.app_id == app.app_id)
@@ -52,7 +53,7 @@ def plan_app(
         app=app,
         containers=containers,
         tasks=tuple(task for task in world.tasks if task.app_id == app.app_id),
-        rows=world.images.available,
+        images=rows,
         pulling=frozenset(task.ref.name for task in world.images.tasks if task.status == "Downloading"),
         evicted=_evicted(resources, containers),
         missing_networks=resources.missing_networks,

@@ -7,10 +7,11 @@ from collections.abc import Set as AbstractSet
 
 from balena_supervisor.messages import CleanupImages, PullImage, RemoveImage, SaveImages, Step
 from balena_supervisor.model.app import ComposedApp
-from balena_supervisor.model.image import ImageRef, ImageRow, ImageState
-from balena_supervisor.model.service import Container, Service
+from balena_supervisor.model.image import ImageRef
+from balena_supervisor.model.service import Service
 from balena_supervisor.state.image_name import same_image
-from balena_supervisor.state.world import Rules, World, row_of
+from balena_supervisor.state.image_rows import ImageRows
+from balena_supervisor.state.world import Rules, World
 
 _IMAGE = "image:"
 _SAVING = SaveImages(refs=()).subject
@@ -31,7 +32,7 @@ def image_of(service: Service) -> ImageRef:
 
 
 def plan_images(
-    world: World, target: Sequence[ComposedApp], rules: Rules, busy: AbstractSet[str] = frozenset()
+    world: World, rows: ImageRows, target: Sequence[ComposedApp], rules: Rules, busy: AbstractSet[str] = frozenset()
 ) -> list[Step]:
     """Steps for all apps at once. Rejected apps get no pulls, but keep their images and rows.
 
@@ -45,7 +46,7 @@ def plan_images(
     to_save: list[ImageRef] = []
     pulled: set[str] = set()
     for ref, (service, rejected) in wanted.items():
-        present = service.docker_image_id is not None or row_of(service, world.images.available) is not None
+        present = service.docker_image_id is not None or rows.has(service)
         if present and ref not in saved:
             if not any(same_image(name, ref.name) for name in under_way):
                 to_save.append(ref)
@@ -59,16 +60,18 @@ def plan_images(
     downloading = bool(pulled) or any(task.status == "Downloading" for task in world.images.tasks)
     saving = bool(to_save) or _SAVING in busy
     if not rules.keep_images and not downloading and not saving:
-        steps.extend(_removals(world, target, set(wanted), busy))
+        steps.extend(_removals(world, rows, target, set(wanted), busy))
         if world.images.cleanup:
             steps.append(CleanupImages(image_ids=world.images.cleanup, reason="nothing needs these images"))
     return steps
 
 
-def _removals(world: World, target: Sequence[ComposedApp], wanted: set[ImageRef], busy: AbstractSet[str]) -> list[Step]:
+def _removals(
+    world: World, rows: ImageRows, target: Sequence[ComposedApp], wanted: set[ImageRef], busy: AbstractSet[str]
+) -> list[Step]:
     """Also the image of a service that a step is at is kept: it may be starting one that nobody sees yet."""
     untouched = {app.app_id for app in target if app.problem or app.rejected}
-    in_use = {row.id for container in world.containers for row in _rows_of(container, world.images)}
+    in_use = {row.id for container in world.containers for row in rows.of_container(container)}
     steps: list[Step] = []
     for row in world.images.available:
         starting = f"service:{row.ref.app_id}:{row.ref.service_name}" in busy
@@ -76,21 +79,3 @@ def _removals(world: World, target: Sequence[ComposedApp], wanted: set[ImageRef]
         if not keep:
             steps.append(RemoveImage(row=row, reason="no service of the target or on the device uses this image"))
     return steps
-
-
-def _rows_of(container: Container, images: ImageState) -> list[ImageRow]:
-    """The row that a current container stands for; all rows of its engine image when none fits exactly.
-
-    The engine id of an old row may be missing or outdated; then its name says which image is meant.
-    """
-    image = container.docker_image_id or container.config.image
-    named = {name for name, details in images.details.items() if details.id == image}
-    same = [row for row in images.available if row.docker_image_id == image or row.ref.name in named]
-    exact = [
-        row
-        for row in same
-        if row.ref.name in named
-        and row.ref.commit == container.commit
-        and row.ref.service_name == container.service_name
-    ]
-    return exact or same

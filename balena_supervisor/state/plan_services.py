@@ -16,13 +16,13 @@ from balena_supervisor.messages import (
     UpdateMetadata,
 )
 from balena_supervisor.model.app import ComposedApp
-from balena_supervisor.model.image import ImageRow
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container, ContainerTask, Service
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.compare import differences, same_release
 from balena_supervisor.state.compose_networks import shares_service
-from balena_supervisor.state.world import mounts_volume, newest_first, present_ids, row_of
+from balena_supervisor.state.image_rows import ImageRows
+from balena_supervisor.state.world import mounts_volume, newest_first, present_ids
 
 LATE_ADDRESS_ERROR = "cannot assign requested address"
 
@@ -36,7 +36,7 @@ class AppView(msgspec.Struct, frozen=True, kw_only=True):
     app: ComposedApp
     containers: tuple[Container, ...]
     tasks: tuple[ContainerTask, ...]
-    rows: tuple[ImageRow, ...]
+    images: ImageRows
     pulling: frozenset[str]
     evicted: dict[str, str]
     missing_networks: tuple[Network, ...]
@@ -84,7 +84,6 @@ class _ServicePlanner:
         for container in newest_first(view.containers):
             self._containers.setdefault(container.service_name, []).append(container)
         self._ids = present_ids(view.containers)
-        self._rows = {name: row_of(service, view.rows) for name, service in self._targets.items()}
         self._missing_images = [name for name in self._targets if not self._image_ready(name)]
         self._cycles = _cycles(self._targets.values())
         self._stopping = {task.container_id for task in view.tasks if task.status == "Stopping"}
@@ -206,7 +205,8 @@ class _ServicePlanner:
         return ""
 
     def _image_ready(self, name: str) -> bool:
-        return self._targets[name].docker_image_id is not None and self._rows[name] is not None
+        service = self._targets[name]
+        return service.docker_image_id is not None and self._view.images.has(service)
 
     def _image_wait(self, target: Service) -> str:
         if target.image_name in self._view.pulling:

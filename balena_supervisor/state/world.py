@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from balena_supervisor.model.image import ImageRow, ImageState
+from balena_supervisor.model.image import ImageState
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container, ContainerTask, Service
-from balena_supervisor.state.image_name import same_image
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,15 +28,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     keep_images: bool = False
     keep_volumes: bool = False
-
-
-def row_of(service: Service, rows: Iterable[ImageRow]) -> ImageRow | None:
-    """An available row that makes the image of a target service present: by engine id, name or digest."""
-    for row in rows:
-        by_id = service.docker_image_id is not None and row.docker_image_id == service.docker_image_id
-        if by_id or same_image(row.ref.name, service.image_name):
-            return row
-    return None
 
 
 def newest_first(containers: Iterable[Container]) -> list[Container]:
