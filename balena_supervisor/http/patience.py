@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import selectors
 import socket
 import struct
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,10 +22,11 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from balena_supervisor.clock import Clock, SystemClock
+from balena_supervisor.http.following import BUSY_S, Following
 
 _LINGER_S = 1.0
-#: how long a thread stays with a connection whose client may go on at once
-_FOLLOW_MS = 20
+#: what becomes of a connection that is followed does not concern gunicorn
+_FOLLOWED = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,31 +117,52 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             return
         super().enqueue_req(conn)
 
+    def init_process(self) -> None:
+        self._following = Following[TConn](
+            self._clock,
+            handle=lambda conn: bool(self._serve(conn)),
+            give_back=self._take_back,
+            start=self._run,
+            leads=lambda: self.method_queue.defer(lambda: None),  # wakes the main loop, which relieves it if need be
+        )
+        super().init_process()
+
+    def _run(self, task: Callable[[], None]) -> None:
+        self.tpool.submit(task)
+
     def handle(self, conn: TConn) -> Any:
-        """On a thread of the pool, which goes on with the requests that follow closely: to hand a connection back to
-        the poller and to take it again costs more than to answer a request. Waits here for the client to close, which
-        gunicorn does in its main loop, where one slow client stops all others."""
-        result = self._handle_one(conn)
-        while result and self._goes_on(conn):
-            result = self._handle_one(conn)
-        if not result:
+        """On a thread of the pool, which goes on with clients that do."""
+        goes_on = self._serve(conn)
+        if goes_on is not True or not self.alive:
+            return goes_on
+        self._following.follow(conn)
+        return _FOLLOWED
+
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        if fs.cancelled() or fs.exception() is not None or fs.result() is not _FOLLOWED:
+            super().finish_request(conn, fs)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        super().wait_for_and_dispatch_events(min(timeout, BUSY_S) if self._following.active else timeout)
+        self._following.relieve()
+
+    def _serve(self, conn: TConn) -> Any:
+        """Answer what the client has sent. Waits here for it to close, which gunicorn does in its main loop, where one
+        slow client stops all others."""
+        conn.parser.unreader.begin()
+        goes_on = super().handle(conn)
+        while goes_on is True and conn.parser.unreader.buf.getvalue():
+            conn.parser.unreader.begin()
+            goes_on = super().handle(conn)
+        if not goes_on:
             util.close_graceful(conn.sock, timeout=_LINGER_S)
             conn.close = lambda graceful=False: None  # noqa: ARG005  # it is closed
-        return result
+        return goes_on
 
-    def _handle_one(self, conn: TConn) -> Any:
-        conn.parser.unreader.begin()
-        return super().handle(conn)
-
-    def _goes_on(self, conn: TConn) -> bool:
-        """Whether the next request is there shortly, and no other connection may need this thread meanwhile."""
-        if not self.alive or self.nr_conns > self.limits.threads:
-            return False
-        if conn.parser.unreader.buf.getvalue():
-            return True
-        readable = select.poll()
-        readable.register(conn.sock, select.POLLIN)
-        return bool(readable.poll(_FOLLOW_MS))
+    def _take_back(self, conn: TConn, goes_on: bool) -> None:
+        done: Future[bool] = Future()
+        done.set_result(goes_on)
+        self.method_queue.defer(self.finish_request, conn, done)
 
     def run(self) -> None:
         """Ends the process at the end: a stream that still runs would hold up a regular exit."""

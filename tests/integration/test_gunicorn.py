@@ -242,3 +242,28 @@ def test_signals_that_would_add_workers_reload_or_interrupt_change_nothing(stack
         server.arbiter.send_signal(number)
     assert server.worker() == worker
     assert children_of(server.arbiter.pid) == [worker]
+
+
+def test_clients_that_stop_in_the_middle_of_their_next_request_hold_up_nobody(stack: ExitStack) -> None:
+    server = Server(stack, unfinished_s=60)
+    ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+    clients = [server.connect() for _ in range(16)]
+    while len(clients) > 6:
+        stopped = clients.pop()
+        stopped.sendall(ping)
+        assert read_until(stopped, b"\r\n\r\nOK").startswith(b"HTTP/1.1 200 OK")
+        stopped.sendall(ping[:10])
+        for _ in range(2):
+            for client in clients:
+                client.sendall(ping)
+            for client in clients:
+                assert read_until(client, b"\r\n\r\nOK").startswith(b"HTTP/1.1 200 OK")
+
+
+def test_requests_sent_together_are_answered_in_order(stack: ExitStack) -> None:
+    server = Server(stack)
+    client = server.connect()
+    for _ in range(3):
+        client.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+        seen = read_until(client, b"</html>\n")
+        assert seen.index(b" 200 OK") < seen.index(b" 404 ")
