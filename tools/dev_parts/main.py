@@ -38,6 +38,10 @@ def _in_environment(options: argparse.Namespace, rest: list[str]) -> int:
         from tools.dev_parts.run import run  # noqa: PLC0415  # needs the virtual environment
 
         return run(once=options.once, simulated=options.simulated, timeout_s=options.timeout)
+    if options.command == "image":
+        from tools.dev_parts.image import image  # noqa: PLC0415  # needs the virtual environment
+
+        return image(options.tag, no_cache=options.no_cache)
     from tools.dev_parts.test import test  # noqa: PLC0415  # needs the virtual environment
 
     return test(rest, simulated=options.simulated)
@@ -53,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--once", action="store_true", help="end as soon as all services run")
     run.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="for --once and the first start")
     run.add_argument("--simulated", action="store_true", help="use the simulated engine")
+    image = commands.add_parser("image", help="build the image of the supervisor and print its size")
+    image.add_argument("--tag", default="", metavar="NAME", help="its name  [default: balena/ARCH-supervisor:master]")
+    image.add_argument("--no-cache", action="store_true", help="build everything anew")
     # prefixes of long options belong to pytest, and so does -h after "test"
     test = commands.add_parser(
         "test",

@@ -75,6 +75,8 @@ _NEEDS: list[tuple[str, Callable[[], bool]]] = [
     ("wrk", _has("wrk")),
     ("chromium", _has("chromium")),
     ("chromium-driver", _has("chromedriver")),
+    ("debootstrap", _has("debootstrap")),
+    ("python3-dbusmock", Path("/usr/lib/python3/dist-packages/dbusmock").is_dir),
     ("gcc", _has("gcc")),
     ("libc6-dev", Path("/usr/include/stdio.h").exists),
     ("pkg-config", _has("pkg-config")),
