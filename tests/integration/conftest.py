@@ -19,9 +19,11 @@ import docker
 import pytest
 from docker.errors import APIError
 
+from tests.integration.image_device import Device
 from tests.integration.targets import runs
 from tools.dev_parts import labelled, samples
 from tools.dev_parts.engine import answers
+from tools.dev_parts.image import build
 from tools.dev_parts.registry import free_port
 from tools.dev_parts.supervisor import Supervisor
 
@@ -123,3 +125,23 @@ def supervisor(stopped_supervisor: TestedSupervisor) -> TestedSupervisor:
     """A supervisor that runs, without a target."""
     stopped_supervisor.start()
     return stopped_supervisor
+
+
+@pytest.fixture(scope="session")
+def image(engine_url: str) -> str:
+    """The image of the supervisor, as this checkout makes it. It stays, so that the next time is quick."""
+    name = "balena-supervisor:test"
+    client = docker.APIClient(base_url=engine_url, timeout=600)
+    try:
+        build(client, name)
+    finally:
+        client.close()
+    return name
+
+
+@pytest.fixture
+def device(engine: docker.APIClient, engine_url: str, image: str, instance: str, run_dir: Path) -> Iterator[Device]:
+    """A container of the image that the test starts itself."""
+    made = Device(engine, engine_url, image, run_dir, instance)
+    yield made
+    made.remove()
