@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import uuid
@@ -23,7 +24,7 @@ from tests.integration.image_device import Device
 from tests.integration.targets import runs
 from tools.dev_parts import labelled, samples
 from tools.dev_parts.engine import answers
-from tools.dev_parts.image import build
+from tools.dev_parts.paths import ROOT
 from tools.dev_parts.registry import free_port
 from tools.dev_parts.supervisor import Supervisor
 
@@ -131,11 +132,17 @@ def supervisor(stopped_supervisor: TestedSupervisor) -> TestedSupervisor:
 def image(engine_url: str) -> str:
     """The image of the supervisor, as this checkout makes it. It stays, so that the next time is quick."""
     name = "balena-supervisor:test"
-    client = docker.APIClient(base_url=engine_url, timeout=600)
-    try:
-        build(client, name)
-    finally:
-        client.close()
+    done = subprocess.run(
+        [ROOT / "tools/dev", "image", "--tag", name],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "DOCKER_HOST": engine_url},
+    )
+    if done.returncode:
+        pytest.fail(done.stdout)
+    sys.stdout.write(done.stdout)
     return name
 
 

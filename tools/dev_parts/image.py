@@ -2,11 +2,11 @@
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import docker
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException, ImageNotFound
 
 from balena_supervisor import __version__
 from tools.dev_parts import image_base
@@ -66,6 +66,7 @@ def build(client: docker.APIClient, name: str, *, no_cache: bool = False, show: 
     """
     with _sole():
         image_base.ensure(client)
+        old = _id(client, name)
         lines: list[str] = []
         try:
             for answer in client.build(
@@ -86,6 +87,22 @@ def build(client: docker.APIClient, name: str, *, no_cache: bool = False, show: 
                     raise BuildFailed("\n  ".join([f"cannot build {name}:", *lines[-30:]]))
         except DockerException as error:
             raise BuildFailed(f"cannot build {name}: {error}") from error
+        if old and old != _id(client, name):
+            _forget(client, old)
+
+
+def _forget(client: docker.APIClient, image_id: str) -> None:
+    """Remove an image whose name went to a newer one, unless it has another name or a container uses it."""
+    with suppress(APIError):
+        if not client.inspect_image(image_id)["RepoTags"]:  # type: ignore[no-untyped-call]  # types-docker lacks it
+            client.remove_image(image_id)
+
+
+def _id(client: docker.APIClient, name: str) -> str:
+    try:
+        return str(client.inspect_image(name)["Id"])  # type: ignore[no-untyped-call]  # types-docker lacks it
+    except ImageNotFound:
+        return ""
 
 
 def layers(client: docker.APIClient, name: str) -> list[Layer]:
@@ -101,11 +118,8 @@ def size_report(client: docker.APIClient, name: str) -> list[str]:
     for layer in found:
         if layer.size_bytes:
             made_by = " ".join(layer.made_by.removeprefix("/bin/sh -c ").removeprefix("#(nop) ").split())
-            lines.append(f"{_mb(layer.size_bytes):>10}  {made_by[:90] or NAME_OF_BASE}")
+            lines.append(f"{_mb(layer.size_bytes):>10}  {made_by[:90] or image_base.NAME}")
     return lines
-
-
-NAME_OF_BASE = image_base.NAME
 
 
 def _mb(size_bytes: int) -> str:

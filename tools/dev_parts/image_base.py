@@ -14,7 +14,7 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
-from tools.dev_parts.paths import DEV
+from tools.dev_parts.paths import DEV, PYTHON
 from tools.dev_parts.terminal import root_prefix, say, which
 
 NAME = "debian:bookworm-slim"
@@ -92,6 +92,8 @@ def _script(root: Path, archive: Path) -> str:
     return f"""
         export PATH="$PATH:/usr/sbin:/sbin"
         trap 'rm -rf {place}' EXIT
+        chown -R 0:0 {place}
+        chmod -R u=rwX,go=rX {place}
         debootstrap --variant=minbase {_RELEASE} {place} {shlex.quote(_mirror())}
         cd {place}
         rm -rf {" ".join(_SURPLUS)}
@@ -107,7 +109,7 @@ def _files() -> dict[str, str]:
     """Path below the root -> content, of what stands there before the first package comes."""
     files = {"etc/dpkg/dpkg.cfg.d/slim": _DPKG, "etc/machine.list": _sources() or _STANDARD_SOURCES}
     files["etc/apt/apt.conf.d/99machine"] = "".join(_apt_settings())
-    if pip := pip_settings(_output([which("python3") or "python3", "-m", "pip", "config", "list"])):
+    if pip := pip_settings(_output([str(PYTHON), "-m", "pip", "config", "list"])):
         files["etc/pip.conf"] = pip
     for certificate in sorted(_CERTIFICATES.glob("*.crt")):
         files[str(certificate.relative_to("/"))] = certificate.read_text()
