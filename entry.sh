@@ -33,6 +33,13 @@ link() {
 
 # ---- partitions ----
 
+# Whether the system bus is a socket file that is not there.
+has_no_bus() {
+	socket=${DBUS_SYSTEM_BUS_ADDRESS#unix:path=}
+	socket=${socket%%[,;]*}
+	[ "${socket#/}" != "$socket" ] && [ ! -S "$socket" ]
+}
+
 # Why the host has no partitions to mount, or nothing when they are to be looked for.
 why_no_partitions() {
 	if [ "${TEST:-}" = 1 ]; then
@@ -41,7 +48,7 @@ why_no_partitions() {
 		echo "the caller has mounted them"
 	elif [ ! -d "$root/run/systemd/system" ]; then
 		echo "the host does not run systemd"
-	elif [ ! -S "${DBUS_SYSTEM_BUS_ADDRESS#unix:path=}" ]; then
+	elif has_no_bus; then
 		echo "the host has no D-Bus"
 	fi
 }
@@ -51,7 +58,7 @@ mount_source() {
 	answer=$(dbus-send --bus="$DBUS_SYSTEM_BUS_ADDRESS" --print-reply=literal --reply-timeout=20000 \
 		--dest=org.freedesktop.systemd1 "/org/freedesktop/systemd1/unit/mnt_2d$1_2emount" \
 		org.freedesktop.DBus.Properties.Get string:org.freedesktop.systemd1.Mount string:What 2>&1) || case $answer in
-	*org.freedesktop.DBus.Error.AccessDenied*) answer="" ;;
+	*DBus.Error.AccessDenied* | *DBus.Error.Unknown* | *systemd1.NoSuchUnit*) answer="" ;;
 	*) fail "cannot ask systemd of the host for mnt-$1.mount: $answer" ;;
 	esac
 	echo "$answer" | awk '$1 == "variant" && $2 ~ "^/dev/" { print $2 }'

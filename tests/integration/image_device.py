@@ -59,7 +59,8 @@ class Device:
 
     def start(self) -> None:
         """Create and start it, and wait until it is ready."""
-        self.enter()
+        self._create("always")
+        self._engine.start(self.name)
         self.wait_until_ready()
 
     def enter(self) -> None:

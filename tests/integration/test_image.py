@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tests.runtime.toy_supervisor import wait_until
 from tools.dev_parts.image import layers
 
 # a first build makes the base from Debian's packages
-pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 _LIBRARIES = "/usr/src/app/lib/python3.11/site-packages"
@@ -26,6 +28,18 @@ _LIBRARIES = "/usr/src/app/lib/python3.11/site-packages"
 def running(device: Device) -> Device:
     device.start()
     return device
+
+
+@pytest.fixture(scope="module")
+def idle(engine: docker.APIClient, engine_url: str, image: str) -> Iterator[Device]:
+    """One that runs and has nothing to do, for tests that only look."""
+    with tempfile.TemporaryDirectory(prefix="sv") as folder:
+        made = Device(engine, engine_url, image, Path(folder), f"test-{Path(folder).name}")
+        try:
+            made.start()
+            yield made
+        finally:
+            made.remove()
 
 
 def files_of(engine: docker.APIClient, image: str, path: str) -> dict[str, bytes]:
@@ -87,13 +101,13 @@ def test_the_image_says_how_to_check_its_health_and_what_it_is(image: str, engin
     assert config["Volumes"] is None
 
 
-def test_the_image_has_every_library_and_nothing_that_only_builds_or_tests(running: Device) -> None:
-    linked = running.run("sh", "-c", "find /usr/src/app -name '*.so' -exec ldd {} +").output
+def test_the_image_has_every_library_and_nothing_that_only_builds_or_tests(idle: Device) -> None:
+    linked = idle.run("sh", "-c", "find /usr/src/app -name '*.so' -exec ldd {} +").output
     assert "libdbus-1.so.3 =>" in linked
     assert "not found" not in linked
     for name in ("pip", "setuptools", "pytest", "tests"):
-        assert running.run("bin/python", "-c", f"import {name}").code == 1
-    assert running.run("sh", "-c", "command -v gcc || ls /usr/include/dbus-1.0").code != 0
+        assert idle.run("bin/python", "-c", f"import {name}").code == 1
+    assert idle.run("sh", "-c", "command -v gcc || ls /usr/include/dbus-1.0").code != 0
 
 
 def test_it_is_healthy_by_its_own_check_and_ends_on_sigterm(running: Device, engine: docker.APIClient) -> None:
@@ -134,18 +148,18 @@ def test_an_app_runs_on_while_the_container_stops_restarts_and_is_killed(
     assert running.api.get("/v2/local/target-state") == goal
 
 
-def test_a_config_json_that_cannot_be_written_is_left_as_it_is(running: Device) -> None:
-    before = (running.folder / "config.json").read_text()
+def test_a_config_json_that_cannot_be_written_is_left_as_it_is(idle: Device) -> None:
+    before = (idle.folder / "config.json").read_text()
 
-    running.api.wait_until(lambda status: status["appState"] == "applied")
+    idle.api.wait_until(lambda status: status["appState"] == "applied")
 
-    assert "config.json cannot be written" in running.output()
-    assert (running.folder / "config.json").read_text() == before
-    assert running.run("sh", "-c", "echo x > /boot/config.json").code != 0
+    assert "config.json cannot be written" in idle.output()
+    assert (idle.folder / "config.json").read_text() == before
+    assert idle.run("sh", "-c", "echo x > /boot/config.json").code != 0
 
 
-def test_people_can_ask_it_from_inside(running: Device) -> None:
-    asked = running.run("balena-supervisor", "actors")
+def test_people_can_ask_it_from_inside(idle: Device) -> None:
+    asked = idle.run("balena-supervisor", "actors")
 
     assert asked.code == 0, asked.output
     assert "planner" in asked.output

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.image_device import Device
 
-pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.timeout(1800)]
 
 _MACHINE = "0123456789abcdef0123456789abcdef"
 _ROOT_CA = """\

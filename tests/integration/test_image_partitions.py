@@ -17,7 +17,7 @@ from tests.integration.image_device import Device
 from tests.runtime.toy_supervisor import wait_until
 from tools.dev_parts.terminal import which
 
-pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.timeout(1800)]
 
 _SECTORS = 24576
 _LUKS_1 = b"LUKS\xba\xbe\x00\x01"
@@ -167,8 +167,12 @@ def test_the_disk_of_an_encrypted_boot_partition_is_found_through_what_was_boote
     assert mounted(host)[:3] == disk.partitions[:3]
 
 
-def test_a_host_whose_boot_partition_is_no_mount_is_started_without(host: Device, systemd: Systemd) -> None:
-    systemd.has_mount("boot", "tmpfs")
+@pytest.mark.parametrize("mounts", [{"boot": "tmpfs"}, {}], ids=["no device", "no mount"])
+def test_a_host_that_mounts_no_boot_partition_is_started_without(
+    host: Device, systemd: Systemd, mounts: dict[str, str]
+) -> None:
+    for name, source in mounts.items():
+        systemd.has_mount(name, source)
 
     host.start()
 

@@ -76,6 +76,7 @@ _NEEDS: list[tuple[str, Callable[[], bool]]] = [
     ("chromium", _has("chromium")),
     ("chromium-driver", _has("chromedriver")),
     ("debootstrap", _has("debootstrap")),
+    ("shellcheck", _has("shellcheck")),
     ("python3-dbusmock", Path("/usr/lib/python3/dist-packages/dbusmock").is_dir),
     ("gcc", _has("gcc")),
     ("libc6-dev", Path("/usr/include/stdio.h").exists),
