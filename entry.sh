@@ -218,7 +218,7 @@ run_live() {
 	trap 'ended=1' TERM INT
 	while [ -z "$ended" ]; do
 		touch "$started"
-		/usr/src/app/bin/python --check-hash-based-pycs always -m balena_supervisor run &
+		/usr/src/app/bin/python --check-hash-based-pycs always -OO -m balena_supervisor run &
 		supervisor=$!
 		until [ -n "$ended" ] || [ -n "$(find "$package" -cnewer "$started")" ]; do
 			sleep 1 &
@@ -239,4 +239,4 @@ link_journal
 link "$root/lib/modules" /lib/modules
 modprobe ip6_tables 2>/dev/null || :
 [ "${LIVEPUSH:-}" != 1 ] || run_live
-exec balena-supervisor run
+exec /usr/src/app/bin/python -OO -m balena_supervisor run

@@ -10,7 +10,12 @@ import pytest
 
 from tests.integration.image_device import Device
 
-pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.root,
+    pytest.mark.timeout(1800),
+    pytest.mark.xdist_group("image"),  # while it is built, other workers go on
+]
 
 _MACHINE = "0123456789abcdef0123456789abcdef"
 _ROOT_CA = """\

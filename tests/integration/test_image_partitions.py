@@ -17,7 +17,12 @@ from tests.integration.image_device import Device
 from tests.runtime.toy_supervisor import wait_until
 from tools.dev_parts.terminal import which
 
-pytestmark = [pytest.mark.engine, pytest.mark.root, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.root,
+    pytest.mark.timeout(1800),
+    pytest.mark.xdist_group("image"),  # while it is built, other workers go on
+]
 
 _SECTORS = 24576
 _LUKS_1 = b"LUKS\xba\xbe\x00\x01"

@@ -12,13 +12,16 @@ from tools.dev_parts.test import pytest_arguments
 ROOT = Path(__file__).parents[2]
 
 
+WORKERS = ["-n", "2", "--dist", "loadgroup"]
+
+
 @pytest.mark.parametrize(
     ("given", "left_out", "expected"),
     [
-        ([], [], ["-n", "2"]),
-        ([], ["engine"], ["-n", "2", "-m", "not engine"]),
-        ([], ["engine", "root"], ["-n", "2", "-m", "not engine and not root"]),
-        (["-x"], [], ["-n", "2", "-x"]),
+        ([], [], WORKERS),
+        ([], ["engine"], [*WORKERS, "-m", "not engine"]),
+        ([], ["engine", "root"], [*WORKERS, "-m", "not engine and not root"]),
+        (["-x"], [], [*WORKERS, "-x"]),
         (["-k", "wire"], [], ["-k", "wire"]),
         (["tests/test_layout.py::test_x"], [], ["tests/test_layout.py::test_x"]),
         (["-m", "a or b", "-v"], ["engine"], ["-m", "(a or b) and not engine", "-v"]),
