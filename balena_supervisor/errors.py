@@ -108,6 +108,12 @@ class DatabaseRefused(SupervisorError):
     code = "database-refused"
 
 
+class DatabaseDamaged(DatabaseRefused):
+    """The database file is damaged; it is replaced at the next start of root."""
+
+    code = "database-damaged"
+
+
 def record_of(error: BaseException) -> ErrorRecord:
     """The record of any exception; foreign ones get the code ``internal-error`` and their type's name."""
     if isinstance(error, SupervisorError):

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import peewee
 
-from balena_supervisor.errors import DatabaseRefused
+from balena_supervisor.errors import DatabaseDamaged, DatabaseRefused
 
 BUSY_TIMEOUT_S = 5.0
+#: A page that the disk cannot read any more is as good as a torn one: another file has other blocks.
+_DAMAGE = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
+_PRIMARY_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-def open_database(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> peewee.SqliteDatabase:
+class Database(peewee.SqliteDatabase):
+    """``on_damage`` is called with the reason, from any thread, whenever a read or write meets damage."""
+
+    on_damage: Callable[[str], None] | None = None
+
+
+def open_database(
+    path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, on_damage: Callable[[str], None] | None = None
+) -> Database:
     """Open a migrated database in this process.
 
     An accepted write survives a power cut (``synchronous=FULL``); readers never wait for a writer (WAL); a writer
@@ -23,12 +34,13 @@ def open_database(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> peew
     """
     if not path.is_file():
         raise DatabaseRefused(f"cannot open the database {path}: there is no such file", path=str(path))
-    database = peewee.SqliteDatabase(
+    database = Database(
         str(path),
         timeout=busy_timeout_s,
         pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 0},
     )
-    with refusing("open", path):
+    database.on_damage = on_damage
+    with _telling(database), refusing("open", path):
         database.connect()
     return database
 
@@ -39,14 +51,14 @@ def writing(database: peewee.SqliteDatabase) -> Iterator[None]:
 
     Nothing is written when the body raises. Raises ``DatabaseRefused`` when the database is locked or the disk full.
     """
-    with refusing("write", database.database), database.atomic("IMMEDIATE"):
+    with _telling(database), refusing("write", database.database), database.atomic("IMMEDIATE"):
         yield
 
 
 @contextmanager
 def reading(database: peewee.SqliteDatabase) -> Iterator[None]:
     """Reads that belong together: they see one state of the database. Raises ``DatabaseRefused``."""
-    with refusing("read", database.database), database.atomic():
+    with _telling(database), refusing("read", database.database), database.atomic():
         yield
 
 
@@ -62,11 +74,31 @@ def dicts(query: Any, database: peewee.SqliteDatabase) -> list[dict[str, Any]]:
 
 @contextmanager
 def refusing(what: str, path: object) -> Iterator[None]:
-    """Turn what SQLite raises into ``DatabaseRefused``: "cannot write the database …: database is locked"."""
+    """Turn what SQLite raises into ``DatabaseRefused``: "cannot write the database …: database is locked".
+
+    Damage becomes ``DatabaseDamaged``.
+    """
     try:
         yield
     except (peewee.PeeweeException, sqlite3.Error) as error:
-        raise DatabaseRefused(f"cannot {what} the database {path}: {_root_of(error)}", path=str(path)) from error
+        root = _root_of(error)
+        kind = DatabaseDamaged if _is_damage(root) else DatabaseRefused
+        raise kind(f"cannot {what} the database {path}: {root}", path=str(path)) from error
+
+
+@contextmanager
+def _telling(database: peewee.SqliteDatabase) -> Iterator[None]:
+    try:
+        yield
+    except DatabaseDamaged as error:
+        if isinstance(database, Database) and database.on_damage is not None:
+            database.on_damage(error.message)
+        raise
+
+
+def _is_damage(error: BaseException) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code in _DAMAGE or code & 0xFF in _PRIMARY_DAMAGE
 
 
 def _root_of(error: BaseException) -> BaseException:

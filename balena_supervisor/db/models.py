@@ -90,3 +90,10 @@ class CurrentCommit(peewee.Model):
 
     class Meta:
         table_name = "currentCommit"
+
+
+#: the columns of the tables that are used
+COLUMNS: dict[str, frozenset[str]] = {
+    model._meta.table_name: frozenset(field.column_name for field in model._meta.sorted_fields)  # noqa: SLF001  # how peewee gives it
+    for model in (Config, DeviceConfig, App, Image, ApiSecret, CurrentCommit)
+}

@@ -15,26 +15,34 @@ from typing import Any
 
 from balena_supervisor.clock import Clock, SystemClock
 from balena_supervisor.db.connection import refusing
-from balena_supervisor.errors import DatabaseRefused
+from balena_supervisor.db.models import COLUMNS
+from balena_supervisor.errors import DatabaseDamaged, DatabaseRefused
 from balena_supervisor.migrations import (
-    m0001_tables_of_v12,
-    m0002_app_uuids,
-    m0003_no_dependents,
-    m0004_no_container_logs,
-    m0005_rejected_apps,
+    m0001_single_container,
+    m0002_services,
+    m0003_endpoints,
+    m0004_device_values,
+    m0005_keys_and_commits,
+    m0006_app_uuids,
+    m0007_since_v14,
 )
+from balena_supervisor.migrations.step import Given, Migration, columns
 
-MIGRATIONS = (
-    m0001_tables_of_v12.MIGRATION,
-    m0002_app_uuids.MIGRATION,
-    m0003_no_dependents.MIGRATION,
-    m0004_no_container_logs.MIGRATION,
-    m0005_rejected_apps.MIGRATION,
+MIGRATIONS: tuple[Migration, ...] = (
+    *m0001_single_container.MIGRATIONS,
+    *m0002_services.MIGRATIONS,
+    *m0003_endpoints.MIGRATIONS,
+    *m0004_device_values.MIGRATIONS,
+    *m0005_keys_and_commits.MIGRATIONS,
+    *m0006_app_uuids.MIGRATIONS,
+    *m0007_since_v14.MIGRATIONS,
 )
-NAMES = tuple(name for migration in MIGRATIONS for name in migration.names)
+NAMES = tuple(migration.name for migration in MIGRATIONS)
 BUSY_TIMEOUT_S = 30.0
+#: what a step meets when the tables are not those that the books promise
+_WRONG_TABLES = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH})
 
-_BOOKS = (
+BOOKS = (
     """CREATE TABLE IF NOT EXISTS `knex_migrations` (
         `id` integer NOT NULL PRIMARY KEY AUTOINCREMENT, `name` varchar(255), `batch` integer,
         `migration_time` datetime)""",
@@ -43,31 +51,34 @@ _BOOKS = (
 )
 
 
-def migrate(path: Path, config_json_path: Path, clock: Clock | None = None) -> None:
+def migrate(path: Path, config_json_path: Path, clock: Clock | None = None) -> list[str]:
     """Create the database or bring it up to date: everything that is missing in one transaction.
 
-    Raises ``DatabaseRefused`` and changes nothing when the file is damaged or cannot be written, when a newer
-    supervisor has used it, or one so old that its data cannot be taken over.
+    Returns what could not be converted, in words. Raises ``DatabaseDamaged`` when the file is damaged, and another
+    ``DatabaseRefused`` when it cannot be written or a newer supervisor has used it; then nothing is changed.
     """
     problem = problem_of_place(path)
     if problem:
         raise DatabaseRefused(f"cannot migrate the database {path}: {problem}", path=str(path))
     with _opened(path) as database:
-        _check_health(database, path)
         applied = _applied(database, path)
-        missing = [migration for migration in MIGRATIONS if not applied.issuperset(migration.names)]
+        check_health(database, path)
+        missing = [migration for migration in MIGRATIONS if migration.name not in applied]
         database.execute("PRAGMA journal_mode = wal")
         database.execute("PRAGMA synchronous = full")
         if not missing:
-            return
+            _unlock(database)
+            check_tables(database, path)
+            return []
+        given = Given(_config_json(config_json_path))
         with _transaction(database):
-            for statement in _BOOKS:
+            for statement in BOOKS:
                 database.execute(statement)
-            config_json = _config_json(config_json_path)
             for migration in missing:
-                migration.apply(database, config_json)
-            names = [name for migration in missing for name in migration.names if name not in applied]
-            _record(database, names, clock or SystemClock())
+                _apply(migration, database, given, path)
+            _record(database, [migration.name for migration in missing], clock or SystemClock())
+            check_tables(database, path)
+        return given.notes
 
 
 def problem_of_place(path: Path, access: Callable[[Path, int], bool] = os.access) -> str:
@@ -83,10 +94,28 @@ def problem_of_place(path: Path, access: Callable[[Path, int], bool] = os.access
     return ""
 
 
+def check_health(database: sqlite3.Connection, path: Path) -> None:
+    """Read every page, and compare tables with their indexes. Raises ``DatabaseDamaged``."""
+    problems = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)")]
+    if problems != ["ok"]:
+        text = "; ".join(" ".join(problem.split()) for problem in problems)
+        raise DatabaseDamaged(f"cannot use the database {path}: it is damaged ({text})", path=str(path))
+
+
+def check_tables(database: sqlite3.Connection, path: Path) -> None:
+    """That the tables that are used have the columns that are. Raises ``DatabaseDamaged``."""
+    for table, wanted in COLUMNS.items():
+        lacking = sorted(wanted - columns(database, table))
+        if lacking:
+            text = f"table {table} lacks {', '.join(lacking)}"
+            raise DatabaseDamaged(f"cannot use the database {path}: it is damaged ({text})", path=str(path))
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     with refusing("migrate", path):
         database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        database.text_factory = lambda raw: raw.decode(errors="replace")
         try:
             yield database
         finally:
@@ -105,18 +134,23 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _check_health(database: sqlite3.Connection, path: Path) -> None:
-    problems = [str(row[0]) for row in database.execute("PRAGMA quick_check(5)")]
-    if problems != ["ok"]:
-        raise DatabaseRefused(f"cannot use the database {path}: it is damaged ({'; '.join(problems)})", path=str(path))
+def _apply(migration: Migration, database: sqlite3.Connection, given: Given, path: Path) -> None:
+    what = f"cannot migrate the database {path}: {migration.name}"
+    try:
+        migration.apply(database, given)
+    except DatabaseDamaged as error:
+        raise DatabaseDamaged(f"{what}: {error.message}", path=str(path)) from error
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode & 0xFF in _WRONG_TABLES:
+            raise DatabaseDamaged(f"{what}: {error}", path=str(path)) from error
+        raise
 
 
 def _applied(database: sqlite3.Connection, path: Path) -> set[str]:
     """The names in the books; none for a new file."""
-    tables = {row[0] for row in database.execute("SELECT `name` FROM `sqlite_master` WHERE `type` = 'table'")}
-    applied: set[str] = set()
-    if "knex_migrations" in tables:
-        applied = {str(row[0]) for row in database.execute("SELECT `name` FROM `knex_migrations` ORDER BY `id`")}
+    if not columns(database, "knex_migrations"):
+        return set()
+    applied = {str(row[0]) for row in database.execute("SELECT `name` FROM `knex_migrations` ORDER BY `id`")}
     unknown = sorted(applied.difference(NAMES))
     if unknown:
         raise DatabaseRefused(
@@ -124,14 +158,6 @@ def _applied(database: sqlite3.Connection, path: Path) -> set[str]:
             f"{', '.join(unknown)}",
             path=str(path),
             unknown=unknown,
-        )
-    first = MIGRATIONS[0].names
-    others = tables.difference({"knex_migrations", "knex_migrations_lock", "sqlite_sequence"})
-    if not applied.issuperset(first) and (applied or others):
-        raise DatabaseRefused(
-            f"cannot use the database {path}: it is from a supervisor older than v12 and lacks the migrations "
-            f"{', '.join(name for name in first if name not in applied)}",
-            path=str(path),
         )
     return applied
 
@@ -143,9 +169,16 @@ def _record(database: sqlite3.Connection, names: list[str], clock: Clock) -> Non
         database.execute(
             "INSERT INTO `knex_migrations` (`name`, `batch`, `migration_time`) VALUES (?, ?, ?)", (name, batch, now_ms)
         )
-    database.execute("UPDATE `knex_migrations_lock` SET `is_locked` = 0")
     if not database.execute("SELECT count(*) FROM `knex_migrations_lock`").fetchone()[0]:
         database.execute("INSERT INTO `knex_migrations_lock` (`is_locked`) VALUES (0)")
+    _unlock(database)
+
+
+def _unlock(database: sqlite3.Connection) -> None:
+    """A lock that a killed supervisor left; this process is alone by the lock on the folder."""
+    locked = "SELECT 1 FROM `knex_migrations_lock` WHERE `is_locked` <> 0"
+    if columns(database, "knex_migrations_lock") and database.execute(locked).fetchone():
+        database.execute("UPDATE `knex_migrations_lock` SET `is_locked` = 0")
 
 
 def _config_json(path: Path) -> dict[str, Any]:

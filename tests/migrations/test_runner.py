@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-import json
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from balena_supervisor.errors import DatabaseRefused
-from balena_supervisor.migrations.m0001_tables_of_v12 import MIGRATION as FIRST
+from balena_supervisor.errors import DatabaseDamaged, DatabaseRefused
 from balena_supervisor.migrations.runner import NAMES, migrate, problem_of_place
 from tests.fakes.ports import FakeClock
+from tests.migrations.databases import content, make_old, query, tables_of
 
 TABLES = {
     "config": {"key": "varchar(255)", "value": "varchar(255)"},
@@ -40,11 +37,6 @@ TABLES = {
 }  # fmt: skip
 
 
-def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as database, database:
-        return database.execute(sql).fetchall()
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "database.sqlite"
@@ -55,30 +47,9 @@ def config_json(tmp_path: Path) -> Path:
     return tmp_path / "config.json"
 
 
-def as_v12_left_it(path: Path, config_json: Path) -> None:
-    """A database whose books end at M00008.js, with the tables that were dropped later."""
-    migrate(path, config_json)
-    later = "', '".join(name for name in NAMES if name not in FIRST.names)
-    for sql in (
-        f"DELETE FROM knex_migrations WHERE name IN ('{later}')",
-        "ALTER TABLE app DROP COLUMN rejected",
-        "ALTER TABLE image ADD COLUMN dependent boolean",
-        "CREATE TABLE dependentApp (id integer)",
-        "CREATE TABLE containerLogs (containerId varchar(255))",
-        """INSERT INTO app (name, appId, services, source)
-           VALUES ('cloud', 1, '[]', 'https://api'), ('mine', 7, '[{"serviceName":"a"}]', 'local')""",
-        "INSERT INTO image (name) VALUES ('x')",
-        "INSERT INTO config VALUES ('targetStateSet', 'true'), ('name', 'kiosk')",
-    ):
-        query(path, sql)
-
-
 def test_a_fresh_database_has_exactly_the_final_tables(path: Path, config_json: Path) -> None:
     migrate(path, config_json)
-    names = {name for (name,) in query(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert names - {"sqlite_sequence"} == set(TABLES)
-    for table, columns in TABLES.items():
-        assert {row[1]: row[2].lower() for row in query(path, f"PRAGMA table_info('{table}')")} == columns
+    assert tables_of(path) == {table: set(columns.items()) for table, columns in TABLES.items()}
 
 
 def test_a_fresh_database_has_the_first_rows(path: Path, config_json: Path) -> None:
@@ -162,57 +133,64 @@ def test_a_database_that_a_newer_supervisor_used_is_refused_and_left_alone(path:
     assert path.read_bytes() == before
 
 
-def test_the_data_of_v12_is_taken_over_and_waits_for_a_new_target(path: Path, config_json: Path) -> None:
-    as_v12_left_it(path, config_json)
-    migrate(path, config_json)
-    assert query(path, "SELECT name, uuid, rejected FROM app") == [("mine", "7", 0)]
-    assert json.loads(query(path, "SELECT services FROM app")[0][0]) == [{"serviceName": "a", "appUuid": "7"}]
-    assert query(path, "SELECT * FROM image") == []
-    assert dict(query(path, "SELECT * FROM config")) == {"localMode": "false", "name": "kiosk"}
-    names = {name for (name,) in query(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert names - {"sqlite_sequence"} == set(TABLES)
-    assert "dependent" not in {row[1] for row in query(path, "PRAGMA table_info('image')")}
-    assert query(path, "SELECT DISTINCT batch FROM knex_migrations") == [(1,), (2,)]
-
-
-@pytest.mark.parametrize(("flag", "apps"), [("true", 2), ("false", 1)])
-def test_legacy_apps_keep_their_rows_only_while_the_flag_is_true(
-    path: Path, config_json: Path, flag: str, apps: int
-) -> None:
-    as_v12_left_it(path, config_json)
-    query(path, f"INSERT INTO config VALUES ('legacyAppsPresent', '{flag}')")
-    migrate(path, config_json)
-    assert len(query(path, "SELECT * FROM app")) == apps
-
-
 def test_a_failing_step_leaves_the_database_as_it_was(path: Path, config_json: Path) -> None:
-    as_v12_left_it(path, config_json)
-    query(path, "ALTER TABLE app ADD COLUMN rejected boolean")
-    with pytest.raises(DatabaseRefused):
+    make_old(path, "v12")
+    query(path, "CREATE TRIGGER stop BEFORE DELETE ON config BEGIN SELECT RAISE(ABORT, 'no'); END")
+    before = path.read_bytes()
+    with pytest.raises(DatabaseRefused, match=r"M00009\.js: no"):
         migrate(path, config_json)
-    assert len(query(path, "SELECT * FROM app")) == 2
-    assert len(query(path, "SELECT * FROM knex_migrations")) == len(FIRST.names)
+    assert path.read_bytes()[100:] == before[100:]  # the header says that there is a log
+
+
+@pytest.mark.parametrize("sql", ["DROP TABLE knex_migrations", "DELETE FROM knex_migrations"])
+def test_tables_that_do_not_fit_the_books_are_left_alone(path: Path, config_json: Path, sql: str) -> None:
+    make_old(path, "v12")
+    query(path, sql)
+    with pytest.raises(DatabaseDamaged, match="newer than its list of migrations"):
+        migrate(path, config_json)
+    assert len(query(path, "SELECT * FROM app")) == 7
 
 
 @pytest.mark.parametrize(
-    "sql",
+    ("sql", "complaint"),
     [
-        "DELETE FROM knex_migrations WHERE name = 'M00007.js'",
-        "DROP TABLE knex_migrations",
-        "DELETE FROM knex_migrations",
+        ("DROP TABLE image", "table image lacks"),
+        ("ALTER TABLE apiSecret DROP COLUMN scopes", "table apiSecret lacks scopes"),
+        ("DROP TABLE config", "table config lacks key, value"),
     ],
 )
-def test_a_database_older_than_v12_is_refused(path: Path, config_json: Path, sql: str) -> None:
-    as_v12_left_it(path, config_json)
+def test_a_table_that_is_missing_although_the_books_have_it_is_damage(
+    path: Path, config_json: Path, sql: str, complaint: str
+) -> None:
+    migrate(path, config_json)
     query(path, sql)
-    with pytest.raises(DatabaseRefused, match="older than v12"):
+    with pytest.raises(DatabaseDamaged, match=complaint):
         migrate(path, config_json)
-    assert len(query(path, "SELECT * FROM app")) == 2
+
+
+def test_a_missing_table_that_a_step_needs_is_damage(path: Path, config_json: Path) -> None:
+    make_old(path, "v10")
+    query(path, "DROP TABLE app")
+    with pytest.raises(DatabaseDamaged, match=r"M00006\.js: no such table: app"):
+        migrate(path, config_json)
+
+
+def test_a_lock_that_a_killed_supervisor_left_is_taken_away(path: Path, config_json: Path) -> None:
+    migrate(path, config_json)
+    query(path, "UPDATE knex_migrations_lock SET is_locked = 1")
+    migrate(path, config_json)
+    assert query(path, "SELECT is_locked FROM knex_migrations_lock") == [(0,)]
+
+
+def test_later_migrations_are_a_batch_of_their_own(path: Path, config_json: Path) -> None:
+    make_old(path, "v12")
+    migrate(path, config_json)
+    assert query(path, "SELECT DISTINCT batch FROM knex_migrations") == [(1,), (2,), (3,)]
 
 
 def test_a_file_that_is_no_database_is_refused(path: Path, config_json: Path) -> None:
     path.write_bytes(b"this is text, and long enough to be looked at as a header of a database file" * 20)
-    with pytest.raises(DatabaseRefused, match="not a database"):
+    with pytest.raises(DatabaseDamaged, match="not a database"):
         migrate(path, config_json)
 
 
@@ -222,7 +200,7 @@ def test_a_damaged_database_is_refused(path: Path, config_json: Path) -> None:
     content = bytearray(path.read_bytes())
     content[4096 * 2 : 4096 * 3] = b"\xff" * 4096
     path.write_bytes(content)
-    with pytest.raises(DatabaseRefused):
+    with pytest.raises(DatabaseDamaged):
         migrate(path, config_json)
 
 
@@ -266,12 +244,33 @@ migrate(Path(sys.argv[1]), Path("none"))
 """
 
 
-@pytest.mark.parametrize("statement", [6, 9, 20, 40, 50])
+def kill_at(path: Path, statement: int) -> bool:
+    """Whether the migration was still under way then."""
+    done = subprocess.run([sys.executable, "-c", KILLED_AT, str(path), str(statement)], check=False, timeout=30)
+    assert done.returncode in {0, -9}
+    return done.returncode == -9
+
+
+@pytest.mark.parametrize("statement", [6, 20, 40, 60, 100])
 def test_a_first_start_that_was_killed_half_way_is_as_if_it_had_never_been(
     path: Path, config_json: Path, statement: int
 ) -> None:
-    killed = subprocess.run([sys.executable, "-c", KILLED_AT, str(path), str(statement)], check=False, timeout=30)
-    assert killed.returncode == -9
+    assert kill_at(path, statement)
     assert query(path, "SELECT * FROM sqlite_master") == []
     migrate(path, config_json)
     assert [row[0] for row in query(path, "SELECT name FROM knex_migrations")] == list(NAMES)
+
+
+def test_a_migration_of_old_data_that_is_killed_at_any_statement_is_as_if_it_had_never_been(
+    path: Path, tmp_path: Path
+) -> None:
+    make_old(path, "v10")
+    before = content(path)
+    whole = tmp_path / "whole.sqlite"
+    make_old(whole, "v10")
+    migrate(whole, Path("none"))
+    for statement in range(1, 200, 7):
+        if not kill_at(path, statement):
+            break
+        assert content(path) == before
+    assert content(path) == content(whole)
