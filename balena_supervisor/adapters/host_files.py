@@ -50,9 +50,15 @@ def read_host_name(path: Path) -> str:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a small file for the host, below a folder that need not exist yet. Raises ``OSError``."""
+    """Write a small file for the host, below a folder that need not exist yet. Raises ``OSError``; then the old
+    content stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
+    temporary = path.with_name(f"{path.name}.new")
+    try:
+        temporary.write_text(json.dumps(value))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _unquoted(value: str) -> str:
