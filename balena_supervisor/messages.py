@@ -51,12 +51,22 @@ class SetLocalTarget(Command[TargetAccepted], frozen=True, kw_only=True):
 
 
 class KeysChanged(Event, frozen=True, kw_only=True):
-    """From target-state: all keys of the local API. Published before the target that needs them."""
+    """From target-state: all keys of the local API. Published before the target that needs them.
+
+    ``incomplete``: the database is new, and keys that running services have are still to be taken back from them.
+    """
 
     retained = True
     global_key: str
     #: key -> its scopes as stored: [{"type": "global"}] or [{"type": "app", "appId": 1}, ...]
     scopes: dict[str, list[dict[str, Any]]]
+    services: tuple[ServiceKey, ...]
+    incomplete: bool = False
+
+
+class KeysFound(Event, frozen=True, kw_only=True):
+    """From the planner, while the keys are incomplete: those that the containers on the engine have."""
+
     services: tuple[ServiceKey, ...]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from balena_supervisor.actors.root import RootSupervisor, start_list
 from balena_supervisor.errors import DatabaseRefused
-from balena_supervisor.migrations.runner import migrate
+from balena_supervisor.migrations.replace import prepare
 from balena_supervisor.runtime.nursery import run_nursery
 from balena_supervisor.runtime.output import log
 from balena_supervisor.runtime.supervision import Limits
@@ -28,15 +28,15 @@ def run(settings: Settings) -> int:
             database_dir=settings.database_path.parent,
             listen=(settings.listen_address, listen_port(settings)),
             limits=Limits(hang_s=settings.hang_limit_s),
-            before_start=lambda: prepare(settings),
+            before_start=lambda: prepare_database(settings),
             warm_up=warm_up,
         )
     )
 
 
-def prepare(settings: Settings) -> None:
-    """Bring the database up to date, and say what could not be taken over. In a process of its own."""
-    for note in migrate(settings.database_path, settings.config_json_path):
+def prepare_database(settings: Settings) -> None:
+    """Have a good database before any actor starts, and say what was lost. In a process of its own."""
+    for note in prepare(settings.database_path, settings.config_json_path):
         log("warn", "database", note)
 
 

@@ -11,10 +11,12 @@ from uuid import uuid4
 
 import msgspec
 
+from balena_supervisor.actors.damage import restarting_root
 from balena_supervisor.adapters.config_json import ConfigJson, FileState
 from balena_supervisor.adapters.host_files import read_device_type, read_host_name, read_os_release
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database
+from balena_supervisor.errors import DatabaseRefused
 from balena_supervisor.messages import ConfigChanged, TargetChanged
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.runtime.actor import Actor, Ports, handles
@@ -56,7 +58,7 @@ class HostConfig(Actor):
         self._configuration = Configuration()
 
     def on_start(self) -> None:
-        self._database = open_database(self._paths.database_path)
+        self._database = open_database(self._paths.database_path, on_damage=restarting_root(self.post))
         self._store = ConfigStore(self._database)
         stored = self._store.all()
         self._sources = Sources(
@@ -113,7 +115,10 @@ class HostConfig(Actor):
             except OSError as error:
                 log("warn", "config.json", "cannot be written, the uuid is kept in the database", reason=error)
         if values != last:
-            self._store.set({LAST_CONFIG_JSON: json.dumps(values, ensure_ascii=False)})
+            try:
+                self._store.set({LAST_CONFIG_JSON: json.dumps(values, ensure_ascii=False)})
+            except DatabaseRefused as error:  # a full disk; the next start tries again
+                log("warn", "config.json", "cannot be remembered", reason=error.message)
         return values
 
 

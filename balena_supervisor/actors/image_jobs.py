@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from balena_supervisor.actors.engine_listing import read_images
+from balena_supervisor.actors.engine_listing import read_containers, read_images
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.engine_pull import STALL_S, pull, registry_header
 from balena_supervisor.adapters.engine_stream import JsonStream
@@ -24,6 +24,7 @@ from balena_supervisor.state.image_lookup import (
     names_to_remove,
 )
 from balena_supervisor.state.image_name import parse, tag_target
+from balena_supervisor.state.take_back import images_of
 
 
 class ImageJobs:
@@ -85,6 +86,13 @@ class ImageJobs:
             if image is not None:
                 with suppress(EngineError, NotFound):
                     self._tag(image, row.ref.name)
+
+    def of_containers(self) -> list[tuple[ImageRef, str]]:
+        """After the database was made anew: rows, with engine ids, for the images of all containers that have none."""
+        containers = read_containers(self._engine, self._instance, lambda _what, _error: None)
+        rows = {(row.docker_image_id, row.ref.service_name, row.ref.commit) for row in self._store.rows()}
+        found = images_of(containers, self._images())
+        return [(ref, image) for ref, image in found if (image, ref.service_name, ref.commit) not in rows]
 
     # --- steps ------------------------------------------------------------------------------------------------
 

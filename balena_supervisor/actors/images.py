@@ -11,12 +11,15 @@ from typing import ClassVar
 
 from msgspec import structs
 
+from balena_supervisor.actors.damage import restarting_root
 from balena_supervisor.actors.image_jobs import ImageJobs
 from balena_supervisor.actors.worker import Worker, WorkerPorts, act_and_look
 from balena_supervisor.adapters.engine_events import EngineEvent
 from balena_supervisor.adapters.engine_pull import STALL_S
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.image_store import ImageStore
+from balena_supervisor.db.rebuild import IMAGES as IMAGES_LOST
+from balena_supervisor.db.rebuild import Rebuild
 from balena_supervisor.errors import DatabaseRefused
 from balena_supervisor.messages import (
     CleanupImages,
@@ -81,8 +84,9 @@ class Images(Worker[ImageState]):
 
     def on_start(self) -> None:
         ports = self._image_ports
-        self._database = open_database(ports.database_path)
+        self._database = open_database(ports.database_path, on_damage=restarting_root(self.post))
         self._store = ImageStore(self._database)
+        self._rebuild = Rebuild(self._database, IMAGES_LOST)
         self._pulls = ThreadPoolExecutor(parallel_pulls(_memory_bytes()), thread_name_prefix="images-pull")
         super().on_start()
 
@@ -182,6 +186,10 @@ class Images(Worker[ImageState]):
     def _repair(self) -> None:
         """Once. With a full disk it has to wait, and everything else goes on."""
         try:
+            if self._rebuild.is_wanted():
+                found = self._jobs.of_containers()
+                with self._rebuild.doing():
+                    self._store.save(found)
             self._jobs.repair()
         except DatabaseRefused as error:
             text = f"the rows of the images are left as they are: {error.message}"

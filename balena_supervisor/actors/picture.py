@@ -17,6 +17,7 @@ from balena_supervisor.messages import (
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.device import Configuration, HostFacts
 from balena_supervisor.model.image import ImageState
+from balena_supervisor.model.service import Container
 from balena_supervisor.model.state import EngineLink, Seq, Waiting
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.state.compose import compose_app
@@ -44,6 +45,10 @@ class Picture:
     configuration: Configuration | None = None
     host: HostFacts = field(default_factory=HostFacts)
     keys: dict[tuple[int, str], str] | None = None
+    #: the database is new, and the keys of running services are not back yet
+    keys_incomplete: bool = False
+    #: why there is no target although there was one
+    target_lost: str = ""
     target: TargetState = field(default_factory=TargetState)
     target_told: bool = False
     commits: dict[int, str] = field(default_factory=dict)
@@ -89,7 +94,8 @@ class Picture:
         if self.configuration is None or self.keys is None:
             return (Waiting(subject="device", reason="the configuration is not there yet"),)
         if not self.target.is_set:
-            return (Waiting(subject="device", reason="there is no target yet", settled=True),)
+            why = f": {self.target_lost}" if self.target_lost else ""
+            return (Waiting(subject="device", reason=f"there is no target yet{why}", settled=True),)
         for worker in WORKERS:
             seq, needed = self.seq(worker), self.needed.get(worker)
             if seq is None or needed is None or seq < needed:
@@ -100,6 +106,8 @@ class Picture:
         if self.images is not None and self.images.images.target_version != self.target.version:
             # a greater one: the newer target is on its way here, and images gives up what it does not need
             return (Waiting(subject="device", reason="the images of the target are being looked up"),)
+        if self.keys_incomplete:
+            return (Waiting(subject="device", reason="the keys of the services are being taken back"),)
         return ()
 
     def engine(self) -> EngineLink:
@@ -110,6 +118,11 @@ class Picture:
             if not snapshot.engine.up:
                 return snapshot.engine
         return EngineLink(up=True, reason="")
+
+    def seen_containers(self) -> tuple[Container, ...] | None:
+        """All containers there are; None while they cannot be seen."""
+        told = self.containers
+        return told.containers if told is not None and told.engine.up else None
 
     def busy(self) -> frozenset[str]:
         """Subjects that workers are at, also on behalf of an older planner."""

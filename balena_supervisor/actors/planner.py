@@ -14,11 +14,14 @@ from pathlib import Path
 import msgspec
 
 from balena_supervisor.actors.apply import Apply, InFlight, backing_off, cause_of
+from balena_supervisor.actors.damage import restarting_root
 from balena_supervisor.actors.picture import WORKERS, Picture, worker_of
 from balena_supervisor.actors.waits import LastingWaits
 from balena_supervisor.clock import iso
 from balena_supervisor.db.commit_store import CommitStore
+from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database
+from balena_supervisor.db.rebuild import COMMITS, TARGET_LOST, Rebuild
 from balena_supervisor.errors import DatabaseRefused, ErrorRecord
 from balena_supervisor.messages import (
     ConfigChanged,
@@ -28,6 +31,7 @@ from balena_supervisor.messages import (
     GetSeq,
     ImagesChanged,
     KeysChanged,
+    KeysFound,
     ResourcesChanged,
     StartService,
     Step,
@@ -45,6 +49,7 @@ from balena_supervisor.runtime.message import DeliveryFailed
 from balena_supervisor.runtime.output import log
 from balena_supervisor.state.device_state import app_summaries, container_summaries, image_summaries
 from balena_supervisor.state.plan import CommitUpdate, plan
+from balena_supervisor.state.take_back import commits_of, keys_of
 from balena_supervisor.state.words import app_and_service_of
 from balena_supervisor.state.world import Rules
 
@@ -82,7 +87,11 @@ class Planner(Actor):
         self._published_at = float("-inf")
 
     def on_start(self) -> None:
-        self._commit_store = CommitStore(open_database(self._database_path))
+        database = open_database(self._database_path, on_damage=restarting_root(self.post))
+        self._commit_store = CommitStore(database)
+        self._rebuild = Rebuild(database, COMMITS)
+        self._commits_incomplete = self._rebuild.is_wanted()
+        self._picture.target_lost = ConfigStore(database).get(TARGET_LOST) or ""
         self._picture.host = self._read_host()
         self._picture.commits = self._commit_store.all()
         for worker in WORKERS:
@@ -98,6 +107,7 @@ class Planner(Actor):
     @handles(KeysChanged)
     def keys_changed(self, event: KeysChanged) -> None:
         self._picture.keys = {(key.app_id, key.service_name): key.key for key in event.services}
+        self._picture.keys_incomplete = event.incomplete
         self._look_soon()
 
     @handles(TargetChanged)
@@ -184,6 +194,7 @@ class Planner(Actor):
 
     def _look(self) -> None:
         self._look_is_due = False
+        self._take_back()
         waiting_for = self._picture.incomplete()
         if waiting_for:
             self._apply.blocked(waiting_for)
@@ -218,6 +229,23 @@ class Planner(Actor):
         self._arm_retry(now)
         self._tell_waits()
         self._publish_soon()
+
+    def _take_back(self) -> None:
+        """After the database was made anew: what the containers tell of keys and releases."""
+        containers = self._picture.seen_containers()
+        if containers is None:
+            return
+        if self._picture.keys_incomplete:
+            self.post.publish(KeysFound(services=keys_of(containers)))
+        if self._commits_incomplete:
+            try:
+                with self._rebuild.doing():
+                    for app_id, commit in commits_of(containers).items():
+                        self._commit_store.set(app_id, commit)
+            except DatabaseRefused:
+                return  # the next look tries again; nothing depends on it
+            self._commits_incomplete = False
+            self._picture.commits = self._commit_store.all()
 
     def _send(self, step: Step) -> None:
         self._step_number += 1

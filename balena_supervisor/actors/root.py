@@ -25,6 +25,7 @@ from balena_supervisor.messages import (
     ContainersChanged,
     ImagesChanged,
     KeysChanged,
+    KeysFound,
     ResourcesChanged,
     TargetApplied,
     TargetChanged,
@@ -90,7 +91,7 @@ def start_list(settings: Settings) -> tuple[ActorRow, ...]:
         ActorRow(
             name="target-state",
             start=start(Targets, TargetPorts, **database, target_config_path=settings.target_config_path),
-            subscriptions=(ConfigChanged, TargetApplied),
+            subscriptions=(ConfigChanged, TargetApplied, KeysFound),
         ),
         ActorRow(
             name="images",

@@ -8,14 +8,18 @@ from pathlib import Path
 
 import msgspec
 
+from balena_supervisor.actors.damage import restarting_root
 from balena_supervisor.adapters.host_files import write_json
+from balena_supervisor.db.ballast import Ballast
 from balena_supervisor.db.connection import BUSY_TIMEOUT_S, open_database, writing
-from balena_supervisor.db.key_store import KeyStore
+from balena_supervisor.db.key_store import GLOBAL_SCOPES, KeyStore, random_key
+from balena_supervisor.db.rebuild import KEYS, Rebuild
 from balena_supervisor.db.target_store import TargetStore
 from balena_supervisor.errors import DatabaseRefused, InvalidTarget, NotInLocalMode, NotReady
 from balena_supervisor.messages import (
     ConfigChanged,
     KeysChanged,
+    KeysFound,
     SetLocalTarget,
     TargetAccepted,
     TargetApplied,
@@ -30,6 +34,8 @@ from balena_supervisor.state.compose import problems
 from balena_supervisor.state.target_format import ParsedTarget, decode_local
 
 RETRY_S = 5.0
+#: how often it is tried to put the ballast back
+BALLAST_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +57,16 @@ class Targets(Actor):
 
     def __init__(self, ports: TargetPorts) -> None:
         super().__init__(ports)
-        self._open_database = partial(open_database, ports.database_path, busy_timeout_s=ports.busy_timeout_s)
+        self._open_database = partial(
+            open_database,
+            ports.database_path,
+            busy_timeout_s=ports.busy_timeout_s,
+            on_damage=restarting_root(ports.post),
+        )
         self._target_config_path = ports.target_config_path
+        self._ballast = Ballast(ports.database_path)
+        #: stands in for the global key while a full disk keeps one from being stored
+        self._stand_in = random_key()
         self._configuration: Configuration | None = None
         #: the source whose target was published last
         self._source: str | None = None
@@ -63,7 +77,11 @@ class Targets(Actor):
         self._database = self._open_database()
         self._target_store = TargetStore(self._database)
         self._key_store = KeyStore(self._database)
+        self._rebuild = Rebuild(self._database, KEYS)
+        self._keys_incomplete = self._rebuild.is_wanted()
         self._publish_keys()
+        if not self._ballast.is_there():
+            self.after(BALLAST_S, self._put_ballast_back)
 
     def on_stop(self) -> None:
         self._database.close()
@@ -99,7 +117,21 @@ class Targets(Actor):
         """A target that may break locks may do so until it is applied, not after the next start again."""
         if self._target.force and event.version == self._target.version:
             self._target = msgspec.structs.replace(self._target, force=False)
+            self._forget_force(event.version)
+
+    def _forget_force(self, version: int) -> None:
+        """With a full disk it is tried until it works, or a newer target has come."""
+        if version != self._target.version:
+            return
+        try:
             self._target_store.forget_force()
+        except DatabaseRefused as error:
+            log("warn", "target", "may break locks again after a restart", reason=error.message, retry_in_s=RETRY_S)
+            self.after(RETRY_S, lambda: self._forget_force(version))
+
+    def _put_ballast_back(self) -> None:
+        if not self._ballast.put_back():
+            self.after(BALLAST_S, self._put_ballast_back)
 
     # --- the target in force ----------------------------------------------------------------------------------------
 
@@ -135,19 +167,52 @@ class Targets(Actor):
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
+    @handles(KeysFound)
+    def keys_found(self, event: KeysFound) -> None:
+        """The database is new. A service whose container has a key keeps it, or it would be started again."""
+        if not self._keys_incomplete:
+            return
+        try:
+            with self._rebuild.doing():
+                for service in event.services:
+                    self._key_store.take_back(service.app_id, service.service_name, service.key)
+                self._make_missing_keys(self._target.apps)
+        except DatabaseRefused as error:
+            log("error", "keys", "cannot be taken back", reason=error.message, retry_in_s=RETRY_S)
+            self.after(RETRY_S, lambda: self.keys_found(event))
+            return
+        self._keys_incomplete = False
+        if event.services:
+            log("info", "keys", "were taken back from the containers", services=len(event.services))
+        self._publish_keys()
+
     def _make_keys(self, apps: tuple[TargetApp, ...]) -> None:
+        """While some are to be taken back none is made: it would be another one than the container has."""
+        if not self._keys_incomplete:
+            self._make_missing_keys(apps)
+
+    def _make_missing_keys(self, apps: tuple[TargetApp, ...]) -> None:
         for app_id, service_name in api_users(apps):
             self._key_store.service_key(app_id, service_name)
 
+    def _global_key(self) -> str:
+        try:
+            return self._key_store.global_key()
+        except DatabaseRefused as error:
+            log("error", "keys", "a new key cannot be stored", reason=error.message, retry_in_s=RETRY_S)
+            self.after(RETRY_S, self._publish_keys)
+            return self._stand_in
+
     def _publish_keys(self) -> None:
-        global_key = self._key_store.global_key()
+        global_key = self._global_key()
         stored = self._key_store.all()
         keys = KeysChanged(
             global_key=global_key,
-            scopes={row.key: row.scopes for row in stored},
+            scopes={row.key: row.scopes for row in stored} | {global_key: GLOBAL_SCOPES},
             services=tuple(
                 ServiceKey(row.app_id, row.service_name, row.key) for row in stored if row.service_name is not None
             ),
+            incomplete=self._keys_incomplete,
         )
         if keys != self._keys:
             self._keys = keys

@@ -84,6 +84,9 @@ def refusing(what: str, path: object) -> Iterator[None]:
         root = _root_of(error)
         kind = DatabaseDamaged if _is_damage(root) else DatabaseRefused
         raise kind(f"cannot {what} the database {path}: {root}", path=str(path)) from error
+    except UnicodeDecodeError as error:  # also of names that stand in SQLite's own messages
+        text = f"cannot {what} the database {path}: it holds what is no text"
+        raise DatabaseDamaged(text, path=str(path)) from error
 
 
 @contextmanager
@@ -97,7 +100,9 @@ def _telling(database: peewee.SqliteDatabase) -> Iterator[None]:
 
 
 def _is_damage(error: BaseException) -> bool:
-    code = getattr(error, "sqlite_errorcode", 0)
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # the one that is Python's own: it cannot decode a text
+        return isinstance(error, sqlite3.OperationalError)
     return code in _DAMAGE or code & 0xFF in _PRIMARY_DAMAGE
 
 

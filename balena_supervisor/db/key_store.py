@@ -49,7 +49,18 @@ class KeyStore:
 
     def service_key(self, app_id: int, service_name: str) -> str:
         """The key of one service, for its own app; made when it is missing or has other scopes."""
-        return self._key(app_id, service_name, [{"type": "app", "appId": app_id}])
+        return self._key(app_id, service_name, _of_app(app_id))
+
+    def take_back(self, app_id: int, service_name: str, key: str) -> None:
+        """Make the key of a service the one that its container has."""
+        with writing(self._database):
+            found = self._find(app_id, service_name)
+            if found is not None and found.key == key:
+                return
+            ApiSecret.delete().where(_at(app_id, service_name)).execute(self._database)
+            scopes = _of_app(app_id) if found is None or not found.scopes else found.scopes
+            new = ApiSecret.insert(app_id=app_id, service_name=service_name, key=key, scopes=_json(scopes))
+            new.execute(self._database)
 
     def _key(self, app_id: int, service_name: str | None, scopes: list[dict[str, Any]]) -> str:
         # a key that is there is found without the write lock, so that a full disk does not stop a start
@@ -58,7 +69,7 @@ class KeyStore:
             return found.key
         with writing(self._database):
             key = self._new_key()
-            text = json.dumps(scopes, separators=(",", ":"))
+            text = _json(scopes)
             if self._find(app_id, service_name) is None:
                 new = ApiSecret.insert(app_id=app_id, service_name=service_name, key=key, scopes=text)
                 new.execute(self._database)
@@ -70,6 +81,14 @@ class KeyStore:
     def _find(self, app_id: int, service_name: str | None) -> StoredKey | None:
         place = (app_id, service_name)
         return next((row for row in self.all() if (row.app_id, row.service_name) == place), None)
+
+
+def _of_app(app_id: int) -> list[dict[str, Any]]:
+    return [{"type": "app", "appId": app_id}]
+
+
+def _json(scopes: list[dict[str, Any]]) -> str:
+    return json.dumps(scopes, separators=(",", ":"))
 
 
 def _at(app_id: int, service_name: str | None) -> Any:

@@ -14,6 +14,7 @@ import peewee
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import reading, tuples, writing
 from balena_supervisor.db.models import App, DeviceConfig
+from balena_supervisor.db.rebuild import TARGET_LOST
 from balena_supervisor.errors import DatabaseRefused, InvalidValue
 from balena_supervisor.model.target import TargetApp, TargetState
 from balena_supervisor.state.coerce import is_truthy, to_int
@@ -53,7 +54,13 @@ class TargetStore:
             App.delete().where(App.source == source, App.uuid.is_null() | App.uuid.not_in(kept)).execute(self._database)
             self._save_device_config(json.dumps(kept_config(parsed.config), ensure_ascii=False))
             self._config.set(
-                {NAME: parsed.name, IS_SET: "true", VERSION: str(version), FORCE: "true" if parsed.force else None}
+                {
+                    NAME: parsed.name,
+                    IS_SET: "true",
+                    VERSION: str(version),
+                    FORCE: "true" if parsed.force else None,
+                    TARGET_LOST: None,
+                }
             )
             return version
 

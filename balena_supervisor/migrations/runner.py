@@ -27,6 +27,7 @@ from balena_supervisor.migrations import (
     m0007_since_v14,
 )
 from balena_supervisor.migrations.step import Given, Migration, columns
+from balena_supervisor.migrations.stored_target import forget_target, problem_of_target
 
 MIGRATIONS: tuple[Migration, ...] = (
     *m0001_single_container.MIGRATIONS,
@@ -51,34 +52,43 @@ BOOKS = (
 )
 
 
-def migrate(path: Path, config_json_path: Path, clock: Clock | None = None) -> list[str]:
+def migrate(
+    path: Path,
+    config_json_path: Path,
+    clock: Clock | None = None,
+    when_new: Callable[[sqlite3.Connection], None] | None = None,
+) -> list[str]:
     """Create the database or bring it up to date: everything that is missing in one transaction.
 
-    Returns what could not be converted, in words. Raises ``DatabaseDamaged`` when the file is damaged, and another
+    ``when_new`` adds to a database that was empty, in the same transaction. Returns what could not be converted or
+    read, in words. Raises ``DatabaseDamaged`` when the file is damaged, and another
     ``DatabaseRefused`` when it cannot be written or a newer supervisor has used it; then nothing is changed.
     """
     problem = problem_of_place(path)
     if problem:
         raise DatabaseRefused(f"cannot migrate the database {path}: {problem}", path=str(path))
     with _opened(path) as database:
+        had_tables = database.execute("SELECT 1 FROM `sqlite_master` WHERE `type` = 'table'").fetchone() is not None
         applied = _applied(database, path)
         check_health(database, path)
         missing = [migration for migration in MIGRATIONS if migration.name not in applied]
         database.execute("PRAGMA journal_mode = wal")
         database.execute("PRAGMA synchronous = full")
-        if not missing:
-            _unlock(database)
-            check_tables(database, path)
-            return []
-        given = Given(_config_json(config_json_path))
-        with _transaction(database):
-            for statement in BOOKS:
-                database.execute(statement)
-            for migration in missing:
-                _apply(migration, database, given, path)
-            _record(database, [migration.name for migration in missing], clock or SystemClock())
-            check_tables(database, path)
-        return given.notes
+        notes: list[str] = []
+        if missing:
+            with _transaction(database):
+                notes += _bring_up(database, path, missing, Given(_config_json(config_json_path)))
+                _record(database, [migration.name for migration in missing], clock or SystemClock())
+                if when_new is not None and len(missing) == len(MIGRATIONS) and not had_tables:
+                    when_new(database)
+        _unlock(database)
+        check_tables(database, path)
+        problem = problem_of_target(database)
+        if problem:
+            with _transaction(database):
+                forget_target(database, problem)
+            notes.append(problem)
+        return notes
 
 
 def problem_of_place(path: Path, access: Callable[[Path, int], bool] = os.access) -> str:
@@ -103,19 +113,39 @@ def check_health(database: sqlite3.Connection, path: Path) -> None:
 
 
 def check_tables(database: sqlite3.Connection, path: Path) -> None:
-    """That the tables that are used have the columns that are. Raises ``DatabaseDamaged``."""
+    """That the tables that are used have the columns that are, and hold text that can be read (no check of SQLite
+    sees a wrong byte inside a text). Raises ``DatabaseDamaged``."""
     for table, wanted in COLUMNS.items():
         lacking = sorted(wanted - columns(database, table))
         if lacking:
             text = f"table {table} lacks {', '.join(lacking)}"
             raise DatabaseDamaged(f"cannot use the database {path}: it is damaged ({text})", path=str(path))
+    database.text_factory = bytes
+    for table in COLUMNS:
+        for row in database.execute(f"SELECT * FROM `{table}`"):  # noqa: S608  # own names
+            _check_texts(row, table, path)
+    database.text_factory = _forgiving_text
+
+
+def _check_texts(row: tuple[object, ...], table: str, path: Path) -> None:
+    try:
+        for value in row:
+            if isinstance(value, bytes):
+                value.decode()
+    except UnicodeDecodeError as error:
+        text = f"table {table} holds what is no text"
+        raise DatabaseDamaged(f"cannot use the database {path}: it is damaged ({text})", path=str(path)) from error
+
+
+def _forgiving_text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     with refusing("migrate", path):
         database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        database.text_factory = lambda raw: raw.decode(errors="replace")
+        database.text_factory = _forgiving_text
         try:
             yield database
         finally:
@@ -132,6 +162,15 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
         if database.in_transaction:
             database.execute("ROLLBACK")
         raise
+
+
+def _bring_up(database: sqlite3.Connection, path: Path, missing: list[Migration], given: Given) -> list[str]:
+    for statement in BOOKS:
+        database.execute(statement)
+    for migration in missing:
+        _apply(migration, database, given, path)
+    check_tables(database, path)
+    return given.notes
 
 
 def _apply(migration: Migration, database: sqlite3.Connection, given: Given, path: Path) -> None:
@@ -171,7 +210,6 @@ def _record(database: sqlite3.Connection, names: list[str], clock: Clock) -> Non
         )
     if not database.execute("SELECT count(*) FROM `knex_migrations_lock`").fetchone()[0]:
         database.execute("INSERT INTO `knex_migrations_lock` (`is_locked`) VALUES (0)")
-    _unlock(database)
 
 
 def _unlock(database: sqlite3.Connection) -> None:

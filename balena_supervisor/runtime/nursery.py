@@ -130,7 +130,7 @@ class Nursery:
         return ""
 
     def _prepare(self) -> bool:
-        """Run ``before_start`` in a child of its own, so that nothing it opens stays in the nursery."""
+        """Run ``before_start``, before every root, in a child of its own: nothing it opens stays in the nursery."""
         before_start = self._config.before_start
         if before_start is None:
             return True
@@ -188,7 +188,10 @@ class Nursery:
             self._kill_children()
             self._kill_at = now + _KILL_S
         if self._root_start_at is not None and now >= self._root_start_at and not self._children:
-            self._start_root()
+            if self._prepare():
+                self._start_root()
+            else:
+                self._stop(EXIT_FAILED)
 
     def _stop(self, exit_code: int) -> None:
         if self._exit_code is not None:

@@ -58,8 +58,8 @@ class RuntimeConfig:
     """What the nursery needs to know.
 
     ``start_root`` starts the root supervisor with its ``RootPorts``. ``listen`` is address ("" is all) and port of the
-    socket for the row with ``serve``. ``before_start`` runs once in a child of its own; when it raises, the
-    supervisor says why and ends. ``warm_up`` runs in the nursery before its memory is frozen.
+    socket for the row with ``serve``. ``before_start`` runs before every root, in a child of its own; when it
+    raises, the supervisor says why and ends. ``warm_up`` runs in the nursery before its memory is frozen.
     """
 
     rows: tuple[ActorRow, ...]

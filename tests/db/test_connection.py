@@ -12,7 +12,7 @@ import pytest
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database, tuples, writing
 from balena_supervisor.db.models import Config
-from balena_supervisor.errors import DatabaseRefused
+from balena_supervisor.errors import DatabaseDamaged, DatabaseRefused
 
 
 def pragma(database: Any, name: str) -> object:
@@ -118,3 +118,24 @@ def test_equal_values_are_not_written_again(database: peewee.SqliteDatabase) -> 
     store.set({"a": "1"})
     assert changes_of(database) == changes
     assert tuples(Config.select(Config.key, Config.value), database) == before
+
+
+def test_damage_that_is_met_is_told_and_has_its_own_error(path: Path) -> None:
+    told: list[str] = []
+    database = open_database(path, on_damage=told.append)
+    database.pragma("wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * (path.stat().st_size - 100))
+    with pytest.raises(DatabaseDamaged):
+        open_database(path, on_damage=told.append)
+    assert len(told) == 1
+    assert told[0].startswith(f"cannot open the database {path}: ")
+    database.close()
+
+
+def test_text_that_is_none_is_damage(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as by_hand, by_hand:
+        by_hand.execute("INSERT INTO config VALUES ('a', CAST(x'ff' AS TEXT))")
+    with closing(open_database(path)) as database, pytest.raises(DatabaseDamaged):
+        ConfigStore(database).all()

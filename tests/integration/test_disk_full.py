@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests.db.small_disk import SmallDisk, small_disk
 from tests.integration.conftest import TestedSupervisor
 from tests.integration.targets import target
 from tests.integration.test_deaths import WAITS, actors
@@ -23,39 +23,20 @@ from tools.dev_parts.supervisor import Refused
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
 
-class SmallDisk:
-    """A file system of two megabytes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._ballast = folder / "ballast"
-        self.environment = {"DATABASE_PATH": str(folder / "database.sqlite")}
-
-    def fill(self) -> None:
-        with self._ballast.open("ab", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(4096))
-            except OSError:
-                return
-
-    def free(self) -> None:
-        self._ballast.unlink()
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=True)
-    yield SmallDisk(folder)
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk
 
 
 @pytest.fixture
 def supervisor(stopped_supervisor: TestedSupervisor, disk: SmallDisk) -> TestedSupervisor:
-    stopped_supervisor.start(disk.environment)
+    stopped_supervisor.start(environment(disk))
     return stopped_supervisor
+
+
+def environment(disk: SmallDisk) -> dict[str, str]:
+    return {"DATABASE_PATH": str(disk.database)}
 
 
 def fill_until_refused(supervisor: TestedSupervisor, disk: SmallDisk, body: dict[str, Any]) -> Refused:
@@ -110,3 +91,30 @@ def test_an_accepted_target_survives_and_is_brought_about_once_there_is_room(
     disk.free()
     supervisor.wait_until_running("main")
     engine.remove_image(name, force=True)
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_start_on_a_full_disk_shows_the_state_and_says_why_no_target_is_taken(
+    supervisor: TestedSupervisor, disk: SmallDisk, app_id: int, sample_image: str, how: str
+) -> None:
+    wanted = target(app_id, {"main": {"image": sample_image}})
+    supervisor.post_target(wanted)
+    before = supervisor.wait_until_running("main")
+    if how == "killed":
+        os.kill(actors(supervisor)["nursery"]["pid"], signal.SIGKILL)
+        wait_until(lambda: not supervisor.api.pings(), "it is dead")
+    supervisor.stop()
+    disk.fill()
+
+    supervisor.start(environment(disk))
+    after = supervisor.wait_until_running("main")
+    assert after["containers"] == before["containers"]
+    assert "the disk is full" in supervisor.program.tail(100_000)
+    supervisor.api.get("/v1/healthy")
+    refused = fill_until_refused(supervisor, disk, wanted)
+    assert (refused.status, "database or disk is full" in refused.text) == (503, True)
+    restarts = {name: actor["restarts"] for name, actor in actors(supervisor).items() if actor["restarts"]}
+    assert restarts == {}
+    disk.free()
+    supervisor.post_target(target(app_id, {"main": {"image": sample_image}, "more": {"image": sample_image}}))
+    supervisor.wait_until_running("main", "more")

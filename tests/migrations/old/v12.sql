@@ -16,9 +16,9 @@ CREATE TABLE app (id integer not null primary key autoincrement, name varchar(25
     isHost boolean default '0');
 CREATE UNIQUE INDEX app_uuid_unique on app (uuid);
 INSERT INTO app (name, releaseId, "commit", appId, services, networks, volumes, source, uuid) VALUES
-    ('shop', 5, 'abc', 7, '[{"serviceName":"web","serviceId":3}]', '{}', '{}', 'https://api', 'beef'),
-    ('mine', 1, 'r1', 1, '[{"serviceName":"dev","note":"a\ud800b"}]', '{}', '{}', 'local', '1'),
-    ('mine', 1, 'r2', 1, '[{"serviceName":"dev2"}]', '{}', '{}', 'local', '2'),
+    ('shop', 5, 'abc', 7, '[{"serviceName":"web","serviceId":3,"image":"web:latest"}]', '{}', '{}', 'https://api', 'beef'),
+    ('mine', 1, 'r1', 1, '[{"serviceName":"dev","image":"dev:latest","note":"a\ud800b"}]', '{}', '{}', 'local', '1'),
+    ('mine', 1, 'r2', 1, '[{"serviceName":"dev2","image":"dev:latest"}]', '{}', '{}', 'local', '2'),
     ('other', 1, 'r1', 2, NULL, NULL, NULL, 'local', NULL),
     ('torn', 1, 'r1', 3, '[{"serviceName":', '{}', '{}', 'local', '3'),
     ('odd', 1, 'r1', 4, '[5]', '{}', '{}', 'local', NULL),
