@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from tests.integration.conftest import TestedSupervisor
 from tests.integration.own_engine import OwnEngine, own_engine
 from tests.integration.targets import no_apps, runs, target
 from tests.integration.test_app import containers
+from tests.integration.test_deaths import running_pid
 from tools.dev_parts.registry import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
@@ -149,3 +151,22 @@ def test_an_engine_that_comes_after_the_supervisor_is_used_at_once(site: Site, i
     site.wait_until(lambda status: any("the engine at" in entry["reason"] for entry in status["waiting"]))
     site.engine.start()
     site.wait_until_running("one")
+
+
+def test_a_lost_database_is_made_good_when_the_engine_comes_back_whoever_dies_meanwhile(site: Site, image: str) -> None:
+    supervisor = site.supervisor
+    body = target(_APP, {"one": {"image": image, "labels": {"io.balena.features.supervisor-api": "1"}}})
+    supervisor.post_target(body)
+    site.wait_until_running("one")
+    before = site.ids()
+    supervisor.stop()
+    site.engine.end(signal.SIGKILL)
+    (supervisor.folder / "database.sqlite").unlink()
+    supervisor.start()
+    supervisor.post_target(body)
+    site.wait_until(lambda status: any("the engine at" in entry["reason"] for entry in status["waiting"]))
+    for victim in ("target-state", "images", "planner"):
+        os.kill(running_pid(supervisor, victim), signal.SIGKILL)
+    site.engine.start()
+    supervisor.api.wait_until(lambda status: runs(status, "one"), 60)
+    assert site.ids() == before

@@ -209,3 +209,15 @@ def test_a_restart_on_request_comes_without_back_off(toys: ToySupervisor) -> Non
 def test_root_itself_may_be_restarted_on_request(toys: ToySupervisor) -> None:
     assert toys.ask("root", "RestartActor", name="root")["ok"]
     wait_until(lambda: toys.actor("root").get("generation") == 2, "the second root")
+
+
+def test_before_every_root_all_is_prepared_anew_and_without_that_the_supervisor_ends() -> None:
+    with toy_supervisor(prepare="twice", limits={"backoff_first_s": 0.05}) as toys:
+        toys.wait_running("gate", "one", "two", "three", "four")
+        toys.kill(toys.actor("root")["pid"])
+        toys.wait_for_line("one 2 started")
+        assert (toys.folder / "prepared").read_text() == ".."
+        toys.wait_running("gate", "one", "two", "three", "four")
+        toys.kill(toys.actor("root")["pid"])
+        assert toys.program.wait(10) == 1
+        assert "cannot migrate: the toy database is too new" in toys.output

@@ -1,7 +1,8 @@
 """A whole supervisor of toy actors: ``python -m tests.runtime.toy_main FOLDER [JSON options]``.
 
 The actor ``gate`` serves a Unix socket ``FOLDER/gate``: each line is a JSON order, each answer one JSON line.
-Options: ``limits`` (fields of Limits), ``port``, ``database`` (name of its folder), ``prepare`` (``fail``).
+Options: ``limits`` (fields of Limits), ``port``, ``database`` (name of its folder), ``prepare`` (``fail``, or
+``twice``: it fails the third time).
 """
 
 from __future__ import annotations
@@ -89,6 +90,15 @@ def fail() -> None:
     raise InvalidValue("cannot migrate: the toy database is too new")
 
 
+def twice() -> None:
+    """Before the first two roots it works."""
+    done = Path(sys.argv[1]) / "prepared"
+    text = done.read_text() if done.exists() else ""
+    if text == "..":
+        fail()
+    done.write_text(text + ".")
+
+
 def main() -> int:
     folder = Path(sys.argv[1])
     options: dict[str, Any] = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
@@ -102,7 +112,7 @@ def main() -> int:
         database_dir=database,
         listen=("127.0.0.1", options["port"]) if options.get("port") else None,
         limits=Limits(**options.get("limits", {})),
-        before_start=fail if options.get("prepare") == "fail" else None,
+        before_start={"fail": fail, "twice": twice}.get(options.get("prepare", "")),
     )
     return run_nursery(config)
 
