@@ -27,7 +27,7 @@ from balena_supervisor.messages import (
 )
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.target import ServiceKey, TargetApp, TargetState
-from balena_supervisor.runtime.actor import Actor, Ports, handles
+from balena_supervisor.runtime.actor import Actor, Ports, Timer, handles
 from balena_supervisor.runtime.output import log
 from balena_supervisor.state.api_users import api_users
 from balena_supervisor.state.compose import problems
@@ -72,6 +72,9 @@ class Targets(Actor):
         self._source: str | None = None
         self._target = TargetState()
         self._keys: KeysChanged | None = None
+        self._key_timer: Timer | None = None
+        #: what is to be taken back and could not be written yet
+        self._keys_found: KeysFound | None = None
 
     def on_start(self) -> None:
         self._database = self._open_database()
@@ -170,20 +173,26 @@ class Targets(Actor):
     @handles(KeysFound)
     def keys_found(self, event: KeysFound) -> None:
         """The database is new. A service whose container has a key keeps it, or it would be started again."""
-        if not self._keys_incomplete:
-            return
+        waits = self._keys_found is not None
+        if self._keys_incomplete:
+            self._keys_found = event
+            if not waits:
+                self._take_keys_back()
+
+    def _take_keys_back(self) -> None:
+        services = self._keys_found.services if self._keys_found is not None else ()
         try:
             with self._rebuild.doing():
-                for service in event.services:
+                for service in services:
                     self._key_store.take_back(service.app_id, service.service_name, service.key)
                 self._make_missing_keys(self._target.apps)
         except DatabaseRefused as error:
             log("error", "keys", "cannot be taken back", reason=error.message, retry_in_s=RETRY_S)
-            self.after(RETRY_S, lambda: self.keys_found(event))
+            self.after(RETRY_S, self._take_keys_back)
             return
-        self._keys_incomplete = False
-        if event.services:
-            log("info", "keys", "were taken back from the containers", services=len(event.services))
+        self._keys_incomplete, self._keys_found = False, None
+        if services:
+            log("info", "keys", "were taken back from the containers", services=len(services))
         self._publish_keys()
 
     def _make_keys(self, apps: tuple[TargetApp, ...]) -> None:
@@ -200,7 +209,9 @@ class Targets(Actor):
             return self._key_store.global_key()
         except DatabaseRefused as error:
             log("error", "keys", "a new key cannot be stored", reason=error.message, retry_in_s=RETRY_S)
-            self.after(RETRY_S, self._publish_keys)
+            if self._key_timer is not None:
+                self._key_timer.cancel()
+            self._key_timer = self.after(RETRY_S, self._publish_keys)
             return self._stand_in
 
     def _publish_keys(self) -> None:

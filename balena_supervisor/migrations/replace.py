@@ -17,7 +17,7 @@ from balena_supervisor.db.ballast import Ballast
 from balena_supervisor.db.connection import refusing
 from balena_supervisor.db.rebuild import MARKS, TARGET_LOST
 from balena_supervisor.errors import DatabaseDamaged, DatabaseRefused
-from balena_supervisor.migrations.runner import check_health, migrate, problem_of_place
+from balena_supervisor.migrations.runner import migrate, problem_of_place
 from balena_supervisor.migrations.salvage import insert_rows, readable_rows
 
 #: how many damaged files are kept
@@ -58,29 +58,27 @@ def prepare(path: Path, config_json_path: Path, clock: Clock | None = None) -> l
 
 
 def _replace(path: Path, config_json_path: Path, clock: Clock, damage: DatabaseDamaged) -> list[str]:
+    """Also when only an index is wrong: it may be the table that has lost a page, and nobody can tell."""
     aside, new = _name_aside(path, clock), _new(path)
+    found = readable_rows(path)
+    cause = damage.message.partition(f"{path}: ")[2][:_LONGEST_REASON]
+    reason = f"the database was damaged and moved to {aside.name} ({cause})"
+
+    def fill(database: sqlite3.Connection) -> None:
+        insert_rows(database, found)
+        _mark(database)
+        database.execute("INSERT INTO `config` VALUES (?, ?)", (TARGET_LOST, reason))
+
     _prune(path, KEPT - 1)
-    notes = [f"{damage.message}; the file is kept as {aside.name}"]
-    if _repaired(path, new, config_json_path, clock):
-        notes.append("only its indexes were damaged, so nothing is lost")
-    else:
-        found = readable_rows(path)
-        cause = damage.message.partition(f"{path}: ")[2][:_LONGEST_REASON]
-        reason = f"the database was damaged and moved to {aside.name} ({cause})"
-
-        def fill(database: sqlite3.Connection) -> None:
-            insert_rows(database, found)
-            _mark(database)
-            database.execute("INSERT INTO `config` VALUES (?, ?)", (TARGET_LOST, reason))
-
-        _remove(new)
-        migrate(new, config_json_path, clock, when_new=fill)
-        counts = ", ".join(f"{table} {len(rows)}" for table, rows in found.items())
-        notes.append(f"a new one was made; rows that could be read: {counts}; containers stay until a target comes")
+    migrate(new, config_json_path, clock, when_new=fill)
     _close_log(new)
     path.rename(aside)
     _finish(path)
-    return notes
+    counts = ", ".join(f"{table} {len(rows)}" for table, rows in found.items())
+    return [
+        f"{damage.message}; the file is kept as {aside.name}",
+        f"a new one was made; rows that could be read: {counts}; containers stay until a target comes",
+    ]
 
 
 def _finish(path: Path) -> None:
@@ -102,22 +100,6 @@ def _finish(path: Path) -> None:
     if new.exists():
         new.rename(path)
         _sync_folder(path.parent)
-
-
-def _repaired(path: Path, new: Path, config_json_path: Path, clock: Clock) -> bool:
-    """Copy the file and make its indexes anew; whether the copy is whole then."""
-    try:
-        with (
-            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(new, isolation_level=None)) as copy,
-        ):
-            source.backup(copy)
-            copy.execute("REINDEX")
-            check_health(copy, new)
-        migrate(new, config_json_path, clock)
-    except (sqlite3.Error, UnicodeDecodeError, DatabaseDamaged):
-        return False
-    return True
 
 
 def _mark(database: sqlite3.Connection) -> None:

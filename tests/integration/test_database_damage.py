@@ -109,12 +109,11 @@ def test_after_any_damage_the_same_target_touches_no_container(
     assert (app_id, "web", key) in site.rows(stored)
     assert site.rows("SELECT appId, `commit` FROM currentCommit") == [(app_id, commit_of(app_id))]
     assert {name for (name,) in site.rows("SELECT serviceName FROM image")} >= {"db", "web"}
-    if not site.rows("SELECT 1 FROM config WHERE key = 'targetStateSet'"):
-        status = supervisor.api.wait_until(waits_for_a_target)
-        assert {one["serviceName"] for one in status["containers"]} == {"db", "web", "job"}
-        assert status["decisions"] == []
-        moved = "moved to database.sqlite.damaged-" in str(status["waiting"])
-        assert moved or damage in {gone, emptied}
+    status = supervisor.api.wait_until(waits_for_a_target)
+    assert {one["serviceName"] for one in status["containers"]} == {"db", "web", "job"}
+    assert status["decisions"] == []
+    moved = "moved to database.sqlite.damaged-" in str(status["waiting"])
+    assert moved or damage in {gone, emptied}
     assert site.lives() == before
 
     supervisor.post_target(body)
