@@ -11,11 +11,13 @@ import pykka
 import pytest
 
 from balena_supervisor.actors.host_config import HostConfig, HostConfigPorts, random_uuid
+from balena_supervisor.db.connection import open_database
 from balena_supervisor.messages import ConfigChanged, TargetChanged
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.runtime.actor import Deliver, Heartbeat
+from tests.db.small_disk import small_disk
 from tests.fakes.ports import FakeClock, FakePost, FakeTimers
 
 MANAGED = {
@@ -214,3 +216,21 @@ def test_a_device_type_that_can_be_read_later_is_published_with_the_next_target(
     (host.boot / "device-type.json").write_text(text)
     host.target(name="local")
     assert (host.configuration.device_type, host.configuration.device_type_problem) == ("raspberrypi4-64", "")
+
+
+@pytest.mark.root
+def test_a_disk_that_is_full_at_the_start_hides_no_configuration(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        host = Host(disk.folder)
+        text = json.dumps({"apiEndpoint": "https://api", "deviceApiKey": "k", "other": "x" * 9000})
+        host.config_json.write_text(text)
+        before = open_database(host.database)  # its logs have room already
+        disk.fill()
+        assert host.start().uuid == "fresh"
+        assert host.configuration.managed
+        assert host.config_json.read_text() == text
+        disk.free()
+        host.restart()
+        assert host.file()["uuid"] == "fresh"
+        host.stop()
+        before.close()

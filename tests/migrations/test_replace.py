@@ -163,6 +163,23 @@ def test_what_stands_in_the_log_only_is_taken_over(path: Path) -> None:
     assert config(path)["deltaVersion"] == "3"
 
 
+def test_a_log_with_a_torn_frame_counts_up_to_the_last_whole_transaction(path: Path) -> None:
+    database = open_database(path)
+    store = ConfigStore(database)
+    for number in range(10):
+        store.set({"deltaVersion": str(number)})
+    log = bytearray(Path(f"{path}-wal").read_bytes())
+    content = path.read_bytes()
+    database.close()
+    log[len(log) // 2] ^= 0xFF
+    path.write_bytes(content)
+    Path(f"{path}-wal").write_bytes(log)
+    assert prepare(path, NO_CONFIG_JSON) == []
+    is_healthy(path)
+    assert 0 < int(config(path)["deltaVersion"]) < 9
+    assert target(path).apps == APPS
+
+
 @pytest.mark.parametrize("part", ["-wal", "-shm"])
 @pytest.mark.parametrize("content", [b"", b"\xff" * 5000, b"\x37\x7f\x06\x82" + bytes(6000)])
 def test_a_damaged_log_leaves_an_older_state_but_a_whole_one(path: Path, part: str, content: bytes) -> None:
