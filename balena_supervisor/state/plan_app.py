@@ -55,6 +55,7 @@ def plan_app(
         tasks=tuple(task for task in world.tasks if task.app_id == app.app_id),
         images=rows,
         pulling=frozenset(task.ref.name for task in world.images.tasks if task.status == "Downloading"),
+        deleting=frozenset(task.ref.name for task in world.images.tasks if task.status == "Deleting"),
         evicted=_evicted(resources, containers),
         missing_networks=resources.missing_networks,
         missing_volumes=resources.missing_volumes,

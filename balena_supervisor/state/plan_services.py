@@ -30,7 +30,8 @@ LATE_ADDRESS_ERROR = "cannot assign requested address"
 class AppView(msgspec.Struct, frozen=True, kw_only=True):
     """What planning the services of one app looks at.
 
-    ``evicted`` maps container ids to the reason why a network or volume makes them go. ``pulling`` are image names.
+    ``evicted`` maps container ids to the reason why a network or volume makes them go. ``pulling`` and ``deleting`` are
+    image names.
     """
 
     app: ComposedApp
@@ -38,6 +39,7 @@ class AppView(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[ContainerTask, ...]
     images: ImageRows
     pulling: frozenset[str]
+    deleting: frozenset[str]
     evicted: dict[str, str]
     missing_networks: tuple[Network, ...]
     missing_volumes: tuple[Volume, ...]
@@ -174,8 +176,8 @@ class _ServicePlanner:
         """Why a service cannot be started yet; empty when it can."""
         if not self._image_ready(target.service_name):
             return self._image_wait(target)
-        if f"image:{target.image_name}" in self._view.busy:
-            return "its image is being removed or saved"
+        if target.image_name in self._view.deleting:
+            return "its image is being removed, as an older target wanted it"
         if self._missing_images:
             return f"starts when all images of the release are there: {self._missing_text()}"
         for network in self._view.missing_networks:

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from balena_supervisor.messages import KillService, RemoveImage, RemoveNetwork, SaveImages, StartService
-from balena_supervisor.model.image import ImageDetails, ImageRow, ImageState
+from balena_supervisor.model.image import ImageDetails, ImageRow, ImageState, ImageTask
 from balena_supervisor.model.service import Service
 from balena_supervisor.state.plan import Plan, plan
 from balena_supervisor.state.world import World
-from tests.state.worlds import APP, app, container, network, ref, row, service, world
+from tests.state.worlds import APP, app, container, images, network, ref, row, service, world
 
 
 def of_kind(planned: Plan, kind: type[Any]) -> list[Any]:
@@ -72,11 +72,11 @@ def test_no_row_is_saved_of_an_image_that_is_being_removed() -> None:
 
 def test_no_service_is_started_while_its_image_is_being_removed() -> None:
     web = service("web")
-    busy = frozenset({f"image:{web.image_name}"})
     assert len(of_kind(plan(world(of=[web]), [app(web)]), StartService)) == 1
-    planned = plan(world(of=[web]), [app(web)], busy=busy)
+    removal = ImageTask(ref=ref(web), status="Deleting")
+    planned = plan(world(images=msgspec.structs.replace(images(web), tasks=(removal,))), [app(web)])
     assert of_kind(planned, StartService) == []
-    assert [wait.reason for wait in planned.waiting] == ["its image is being removed or saved"]
+    assert [wait.reason for wait in planned.waiting] == ["its image is being removed, as an older target wanted it"]
 
 
 def test_the_image_of_a_service_that_is_being_started_is_kept() -> None:
