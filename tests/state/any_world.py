@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from hypothesis import strategies as st
@@ -21,6 +21,7 @@ from balena_supervisor.state.plan_app import LEGACY_CONTAINER
 from balena_supervisor.state.plan_images import image_of
 from balena_supervisor.state.world import Rules, World
 
+T = TypeVar("T")
 #: app id -> uuids that the app may have: of the cloud, and the one of local mode
 APPS = {7: ("uuid7", "7"), 8: ("uuid8", "8"), 9: ("uuid9",)}
 NAMES = ("a", "b", "c", "d")
@@ -48,7 +49,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     busy: frozenset[str] = frozenset()
 
 
-rules = st.builds(Rules, keep_images=st.booleans(), keep_volumes=st.booleans())
+_rules = st.builds(Rules, keep_images=st.booleans(), keep_volumes=st.booleans())
+_seeds = st.integers(0, 9999)
 
 
 @cache
@@ -145,7 +147,7 @@ def target_apps(draw: st.DrawFn, app_id: int) -> ComposedApp:
 
 
 @st.composite
-def targets(draw: st.DrawFn) -> list[ComposedApp]:
+def _targets(draw: st.DrawFn) -> list[ComposedApp]:
     return [draw(target_apps(app_id)) for app_id in draw(some(tuple(APPS), 3))]
 
 
@@ -156,9 +158,30 @@ def volumes(draw: st.DrawFn, app_id: int, name: str) -> Volume:
     return Volume(app_id=app_id, name=name, config=config)
 
 
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """A start and two targets, one after the other. Much of the start is already as one of them wants it."""
+
+    start: Situation
+    target: list[ComposedApp]
+    later: list[ComposedApp]
+    rules: Rules
+    #: for the order in which steps end, and what goes wrong
+    seed: int
+
+
 @st.composite
-def situations(draw: st.DrawFn) -> Situation:
-    containers = draw(st.lists(_containers(), max_size=7))
+def cases(draw: st.DrawFn) -> Case:
+    target, later = draw(_targets()), draw(_targets())
+    start = draw(_situations([app for app in (*target, *later) if app.services]))
+    return Case(start=start, target=target, later=later, rules=draw(_rules), seed=draw(_seeds))
+
+
+@st.composite
+def _situations(draw: st.DrawFn, apps: Sequence[ComposedApp]) -> Situation:
+    wanted = tuple(service for app in apps for service in app.services)
+    containers = [draw(_containers(_maybe(draw, wanted))) for _ in range(draw(one_of(*range(8))))]
+    networks = [network for app in apps for network in app.networks if draw(one_in(2))]
+    found = [volume for app in apps for volume in app.volumes if draw(one_in(2))]
     containers = [
         msgspec.structs.replace(_with_shared_network(c, containers, draw), container_id=f"{number:02d}".ljust(64, "c"))
         for number, c in enumerate(containers)
@@ -171,9 +194,9 @@ def situations(draw: st.DrawFn) -> Situation:
     world = World(
         containers=tuple(containers),
         tasks=tuple(tasks),
-        networks=tuple(draw(st.lists(_networks(), max_size=6))),
-        volumes=tuple(draw(st.lists(_volumes, max_size=3, unique_by=lambda volume: volume.engine_name))),
-        images=draw(_images()),
+        networks=tuple(networks + draw(_other_networks)),
+        volumes=tuple({volume.engine_name: volume for volume in found + draw(_other_volumes)}.values()),
+        images=draw(_images(tuple(image_of(service) for service in wanted))),
         commits=draw(st.dictionaries(st.sampled_from(list(APPS)), st.sampled_from(COMMITS))),
         supervisor_network_ready=not draw(one_in(4)),
     )
@@ -205,10 +228,14 @@ def seen_images(engine: dict[str, str], rows: Sequence[ImageRow], wanted: Sequen
 
 
 @st.composite
-def _images(draw: st.DrawFn) -> ImageState:
+def _images(draw: st.DrawFn, wanted: Sequence[ImageRef]) -> ImageState:
     engine = {name: IMAGES[name] for name in draw(some(tuple(IMAGES), 5))}
     rows: list[ImageRow] = []
     for number in range(draw(one_of(*range(9)))):
+        ref = _maybe(draw, wanted)
+        if ref is not None:
+            rows.append(ImageRow(id=number + 1, ref=ref, docker_image_id=IMAGES[ref.name]))
+            continue
         name = draw(one_of(*IMAGES, "grey:1"))
         commit, app_id = draw(one_of(*COMMITS)), draw(one_of(*APPS))
         ref = ImageRef(
@@ -232,17 +259,19 @@ def _images(draw: st.DrawFn) -> ImageState:
 
 
 @st.composite
-def _containers(draw: st.DrawFn) -> Container:
-    app_id = draw(one_of(*APPS))
-    uuid, commit = draw(one_of(*APPS[app_id])), draw(one_of(*COMMITS))
-    of = draw(services(app_id, uuid, draw(one_of(*NAMES)), commit))
+def _containers(draw: st.DrawFn, of: Service | None) -> Container:
+    """A container of a service of a target, or of anything else."""
+    if of is None:
+        app_id = draw(one_of(*APPS))
+        uuid, commit = draw(one_of(*APPS[app_id])), draw(one_of(*COMMITS))
+        of = draw(services(app_id, uuid, draw(one_of(*NAMES)), commit))
     image = draw(one_of(*[IMAGES[of.image_name]] * 4, "sha256:foreign"))
     marks = {LEGACY_CONTAINER: "1", labels.SERVICE_ID: "1"} if draw(one_in(10)) else {}
     return Container(
         container_id="",
         name=of.container_name,
-        app_id=app_id,
-        app_uuid=uuid,
+        app_id=of.app_id,
+        app_uuid=of.app_uuid,
         service_id=of.service_id,
         service_name=of.service_name,
         image_id=of.image_id,
@@ -273,9 +302,20 @@ def _networks(draw: st.DrawFn) -> Network:
     return msgspec.structs.replace(made, engine_id=draw(one_of("x", "y", "z")))
 
 
-_volumes = st.sampled_from(list(APPS)).flatmap(
-    lambda app_id: st.sampled_from((*VOLUMES, "past")).flatmap(lambda name: volumes(app_id, name))
-)
+def _maybe(draw: st.DrawFn, of: Sequence[T]) -> T | None:
+    """One of them, or as often none."""
+    place: int = draw(one_of(*range(-len(of), len(of)), -1))
+    return of[place] if place >= 0 else None
+
+
+@st.composite
+def _any_volumes(draw: st.DrawFn) -> Volume:
+    made: Volume = draw(volumes(draw(one_of(*APPS)), draw(one_of(*VOLUMES, "past"))))
+    return made
+
+
+_other_networks = st.lists(_networks(), max_size=4)
+_other_volumes = st.lists(_any_volumes(), max_size=2)
 
 
 def wanted_names(target: Sequence[ComposedApp]) -> list[str]:

@@ -84,8 +84,8 @@ def _check_app(app: ComposedApp, begun: World, end: World, waiting: set[str]) ->
     assert sorted(networks, key=str) == sorted(((n.engine_name, n.config) for n in app.networks), key=str)
     volumes = {v.name: v.config for v in end.volumes if v.app_id == app.app_id}
     assert {v.name: v.config for v in app.volumes}.items() <= volumes.items()
-    if not waiting:
-        assert end.commits[app.app_id] == app.commit
+    settled = begun.commits.get(app.app_id) if waiting else app.commit
+    assert end.commits.get(app.app_id) == settled
 
 
 def _check_service(service: Service, container: Container, ids: dict[str, str], begun: World) -> None:
