@@ -202,11 +202,13 @@ def _labels(known: Mapping[str, Any], service: TargetService, image: ImageDetail
 def _add_image_values(fields: dict[str, Any], known: Mapping[str, Any], image: ImageDetails, notes: Notes) -> None:
     """Fill what the composition leaves open from the image.
 
-    The engine puts the image's command in place of an empty one, unless there is an entry point. The target says the
-    same, or it would never read back equal.
+    The engine puts the image's command in place of an empty one, unless there is an entry point, and takes an entry
+    point of one empty word for none. The target says the same, or it would never read back equal.
     """
     given = {name: command(name, known[name], notes) for name in ("command", "entrypoint") if name in known}
     fields["entrypoint"] = given.get("entrypoint", image.entrypoint)
+    if fields["entrypoint"] == ("",):
+        fields["entrypoint"] = ()
     fields["command"] = given.get("command", image.command)
     if not fields["command"] and not fields["entrypoint"]:
         fields["command"] = image.command

@@ -201,6 +201,15 @@ def test_values_of_the_image_and_of_the_composition_read_back_together(
     assert differences(trip.create(service), service, {}) == ()
 
 
+@pytest.mark.parametrize("image", ["plain", "rich"])
+@pytest.mark.parametrize("command", [{}, {"command": []}, {"command": "true"}], ids=str)
+def test_an_entry_point_of_one_empty_word_reads_back_as_none(trip: RoundTrip, image: str, command: Composition) -> None:
+    service = trip.compose({"entrypoint": [""], **command}, image=image)
+
+    assert service.config.entrypoint == ()
+    assert differences(trip.create(service), service, {}) == ()
+
+
 NETWORKING: list[Composition] = [
     {"networks": ["back", "front"]},
     {"networks": {"front": {"aliases": ["www", "api"], "ipv4_address": "SUBNET.77"}, "back": {}}},
