@@ -137,18 +137,18 @@ def target_apps(draw: st.DrawFn, app_id: int) -> ComposedApp:
         return msgspec.structs.replace(app, rejected=True)
     if draw(one_in(12)):
         return msgspec.structs.replace(app, problem="cannot build the app")
-    names = draw(some(NAMES, 4))
+    names = [name for name in NAMES if draw(one_in(2))]
     return msgspec.structs.replace(
         app,
         services=tuple(draw(services(app_id, uuid, name, commit)) for name in names),
-        networks=tuple(network(app_id, uuid, name, internal=draw(one_in(2))) for name in NETWORKS),
+        networks=tuple(network(app_id, uuid, name, internal=draw(one_in(4))) for name in NETWORKS),
         volumes=tuple(draw(volumes(app_id, name)) for name in VOLUMES),
     )
 
 
 @st.composite
 def _targets(draw: st.DrawFn) -> list[ComposedApp]:
-    return [draw(target_apps(app_id)) for app_id in draw(some(tuple(APPS), 3))]
+    return [draw(target_apps(app_id)) for app_id in APPS if not draw(one_in(3))]
 
 
 @cache
@@ -172,16 +172,17 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     target, later = draw(_targets()), draw(_targets())
-    start = draw(_situations([app for app in (*target, *later) if app.services]))
+    start = draw(_situations([*later, *target]))
     return Case(start=start, target=target, later=later, rules=draw(_rules), seed=draw(_seeds))
 
 
 @st.composite
 def _situations(draw: st.DrawFn, apps: Sequence[ComposedApp]) -> Situation:
-    wanted = tuple(service for app in apps for service in app.services)
+    # the target comes last, so it is what most things are made for
+    wanted = tuple(service for app in apps for service in app.services)[-6:]
     containers = [draw(_containers(_maybe(draw, wanted))) for _ in range(draw(one_of(*range(8))))]
-    networks = [network for app in apps for network in app.networks if draw(one_in(2))]
-    found = [volume for app in apps for volume in app.volumes if draw(one_in(2))]
+    networks = [network for app in apps for network in app.networks if not draw(one_in(4))]
+    found = [volume for app in apps for volume in app.volumes if not draw(one_in(4))]
     containers = [
         msgspec.structs.replace(_with_shared_network(c, containers, draw), container_id=f"{number:02d}".ljust(64, "c"))
         for number, c in enumerate(containers)
@@ -194,7 +195,7 @@ def _situations(draw: st.DrawFn, apps: Sequence[ComposedApp]) -> Situation:
     world = World(
         containers=tuple(containers),
         tasks=tuple(tasks),
-        networks=tuple(networks + draw(_other_networks)),
+        networks=(*{network.engine_name: network for network in networks}.values(), *draw(_other_networks)),
         volumes=tuple({volume.engine_name: volume for volume in found + draw(_other_volumes)}.values()),
         images=draw(_images(tuple(image_of(service) for service in wanted))),
         commits=draw(st.dictionaries(st.sampled_from(list(APPS)), st.sampled_from(COMMITS))),
@@ -229,7 +230,7 @@ def seen_images(engine: dict[str, str], rows: Sequence[ImageRow], wanted: Sequen
 
 @st.composite
 def _images(draw: st.DrawFn, wanted: Sequence[ImageRef]) -> ImageState:
-    engine = {name: IMAGES[name] for name in draw(some(tuple(IMAGES), 5))}
+    engine = {name: image for name, image in IMAGES.items() if not draw(one_in(4))}
     rows: list[ImageRow] = []
     for number in range(draw(one_of(*range(9)))):
         ref = _maybe(draw, wanted)
@@ -261,11 +262,14 @@ def _images(draw: st.DrawFn, wanted: Sequence[ImageRef]) -> ImageState:
 @st.composite
 def _containers(draw: st.DrawFn, of: Service | None) -> Container:
     """A container of a service of a target, or of anything else."""
-    if of is None:
+    if of is not None:
+        commit = draw(one_of(of.commit, *COMMITS))
+        of = msgspec.structs.replace(of, commit=commit, release_id=int(commit[1:]))
+    else:
         app_id = draw(one_of(*APPS))
         uuid, commit = draw(one_of(*APPS[app_id])), draw(one_of(*COMMITS))
         of = draw(services(app_id, uuid, draw(one_of(*NAMES)), commit))
-    image = draw(one_of(*[IMAGES[of.image_name]] * 4, "sha256:foreign"))
+    image = "sha256:foreign" if draw(one_in(10)) else IMAGES[of.image_name]
     marks = {LEGACY_CONTAINER: "1", labels.SERVICE_ID: "1"} if draw(one_in(10)) else {}
     return Container(
         container_id="",
@@ -314,7 +318,7 @@ def _any_volumes(draw: st.DrawFn) -> Volume:
     return made
 
 
-_other_networks = st.lists(_networks(), max_size=4)
+_other_networks = st.lists(_networks(), max_size=2)
 _other_volumes = st.lists(_any_volumes(), max_size=2)
 
 

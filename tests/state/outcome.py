@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.service import Container, Service
@@ -61,7 +62,7 @@ def check_outcome(begun: World, device: Simulation, last: Plan) -> None:
             continue
         names = {name for app_id, name in waits if app_id == app.app_id}
         assert names <= can_wait_for_ever(app), last.waiting
-        _check_app(app, begun, device.world, names)
+        _check_app(app, begun, device, names)
     assert {app_id for app_id, _ in waits} <= apps.keys(), last.waiting
     assert last.empty == (not waits)
     assert {c.app_id for c in device.world.containers} | {n.app_id for n in device.world.networks} <= apps.keys()
@@ -72,14 +73,17 @@ def check_outcome(begun: World, device: Simulation, last: Plan) -> None:
     _check_images(device)
 
 
-def _check_app(app: ComposedApp, begun: World, end: World, waiting: set[str]) -> None:
+def _check_app(app: ComposedApp, begun: World, device: Simulation, waiting: set[str]) -> None:
+    end, stopped = device.world, device.stopped
     wanted = {service.service_name: service for service in app.services}
     there = {name: [c for c in _of(app, end) if c.service_name == name] for name in wanted}
     assert {c.service_name for c in _of(app, end)} <= wanted.keys()
     for name, service in wanted.items():
         assert len(there[name]) <= 1
         if name not in waiting:
-            _check_service(service, there[name][0], {n: c[0].container_id for n, c in there.items() if c}, begun)
+            _check_service(
+                service, there[name][0], {n: c[0].container_id for n, c in there.items() if c}, begun, stopped
+            )
     networks = [(n.engine_name, n.config) for n in end.networks if n.app_id == app.app_id]
     assert sorted(networks, key=str) == sorted(((n.engine_name, n.config) for n in app.networks), key=str)
     volumes = {v.name: v.config for v in end.volumes if v.app_id == app.app_id}
@@ -88,7 +92,9 @@ def _check_app(app: ComposedApp, begun: World, end: World, waiting: set[str]) ->
     assert end.commits.get(app.app_id) == settled
 
 
-def _check_service(service: Service, container: Container, ids: dict[str, str], begun: World) -> None:
+def _check_service(
+    service: Service, container: Container, ids: dict[str, str], begun: World, stopped: AbstractSet[str]
+) -> None:
     """It is what the target wants; if it does not run, its own restart policy or the target let it be so."""
     have, want = container.config, service.config
     other = shares_service(want.network_mode)
@@ -102,6 +108,7 @@ def _check_service(service: Service, container: Container, ids: dict[str, str], 
         before = next(c for c in begun.containers if c.container_id == container.container_id)
         assert (before.status, container.status) == ("exited", "exited")
         assert before.exit_error != LATE_ADDRESS
+        assert container.container_id not in stopped, "it runs no more because a target let it stop"
 
 
 def _left_alone(app: ComposedApp, begun: World, end: World) -> None:
