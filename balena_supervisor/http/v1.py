@@ -14,7 +14,7 @@ OK = text("OK")
 HEALTHY = bare_status(200)
 UNHEALTHY = text("Unhealthy", 500)
 _ILL = frozenset({"back-off", "hung", "stopped"})
-#: how long what root said of the actors counts, in seconds
+#: how long it counts that root found all actors well, in seconds
 _FRESH_S = 1.0
 
 
@@ -34,17 +34,17 @@ class Healthy:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._of_actors: list[str] = []
-        self._asked_at: float | None = None
+        self._well_at: float | None = None
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         picture: Picture = req.context.picture
         picture.need_configuration()
         now = self._api.clock.monotonic()
-        if self._asked_at is None or now - self._asked_at >= _FRESH_S:
-            self._of_actors = self._ask_root()
-            self._asked_at = now
-        problems = [*apply_problems(picture, now), *self._of_actors]
+        problems = apply_problems(picture, now)
+        if self._well_at is None or now - self._well_at >= _FRESH_S:
+            of_actors = self._ask_root()
+            self._well_at = None if of_actors else now
+            problems += of_actors
         if problems:
             self._api.log("error", "health", "the device is unhealthy", reason="; ".join(problems))
         (UNHEALTHY if problems else HEALTHY).send(resp)

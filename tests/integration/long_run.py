@@ -19,7 +19,7 @@ import docker
 from tests.integration.conftest import TestedSupervisor
 from tests.integration.targets import commit_of, target
 from tests.runtime.toy_supervisor import alive, wait_until
-from tools.bench_parts.memory import family, pss_mb
+from tools.bench_parts.memory import family, pss_of_family
 from tools.dev_parts.labelled import LABEL
 
 SERVICES = ("db", "web", "api", "job", "cache")
@@ -200,7 +200,7 @@ class Device:
         readings: list[float] = []
 
         def steady() -> bool:
-            readings.append(pss_mb(pid))
+            readings.append(pss_of_family(pid).all_mb)
             last = readings[-_STEADY_READINGS:]
             return len(last) == _STEADY_READINGS and max(last) - min(last) < _STEADY_MB
 
