@@ -22,6 +22,7 @@ from balena_supervisor.state.plan_images import image_of
 from balena_supervisor.state.world import Rules, World
 
 T = TypeVar("T")
+R = TypeVar("R", Network, Volume)
 #: app id -> uuids that the app may have: of the cloud, and the one of local mode
 APPS = {7: ("uuid7", "7"), 8: ("uuid8", "8"), 9: ("uuid9",)}
 NAMES = ("a", "b", "c", "d")
@@ -181,8 +182,8 @@ def _situations(draw: st.DrawFn, apps: Sequence[ComposedApp]) -> Situation:
     # the target comes last, so it is what most things are made for
     wanted = tuple(service for app in apps for service in app.services)[-6:]
     containers = [draw(_containers(_maybe(draw, wanted))) for _ in range(draw(one_of(*range(8))))]
-    networks = [network for app in apps for network in app.networks if not draw(one_in(4))]
-    found = [volume for app in apps for volume in app.volumes if not draw(one_in(4))]
+    networks = [_or_changed(draw, one, internal=True) for app in apps for one in app.networks if not draw(one_in(4))]
+    found = [_or_changed(draw, one, driver="other") for app in apps for one in app.volumes if not draw(one_in(4))]
     containers = [
         msgspec.structs.replace(_with_shared_network(c, containers, draw), container_id=f"{number:02d}".ljust(64, "c"))
         for number, c in enumerate(containers)
@@ -304,6 +305,13 @@ def _networks(draw: st.DrawFn) -> Network:
     uuid, name = draw(one_of(*APPS[app_id])), draw(one_of(*NETWORKS, "past"))
     made = network(app_id, uuid, name, old=draw(one_in(6)), internal=draw(one_in(2)))
     return msgspec.structs.replace(made, engine_id=draw(one_of("x", "y", "z")))
+
+
+def _or_changed(draw: st.DrawFn, resource: R, **config: Any) -> R:
+    """A network or volume as it is wanted, or now and then with another setting."""
+    if not draw(one_in(5)):
+        return resource
+    return msgspec.structs.replace(resource, config=msgspec.structs.replace(resource.config, **config))
 
 
 def _maybe(draw: st.DrawFn, of: Sequence[T]) -> T | None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from balena_supervisor.messages import PullImage, RemoveImage, Step
+from balena_supervisor.messages import PullImage, RemoveImage, StartService, Step
 from balena_supervisor.model.image import ImageTask
 from balena_supervisor.model.service import Container
 from tests.state.any_world import Case, cases
@@ -91,23 +91,24 @@ def test_slow_and_failing_steps_never_stand_in_the_way_of_others(case: Case) -> 
 
 
 class Redirected(Troubled):
-    """A device that gets another target. What is under way for the old one may meet what the new one wants: a step
-    fails then, and is taken again. None may fail that was sent when nothing of the old one was under way any more."""
+    """A device that gets another target. What is under way for the old one may meet a service that the new one starts:
+    either fails then, and is planned again. What the new one removes never meets anything."""
 
+    _old: tuple[Step, ...] = ()
     _meeting: tuple[Step, ...] = ()
 
     def redirect(self) -> None:
         self.target = self.case.later
-        self._meeting = tuple(self._under_way)
+        self._old = tuple(self._under_way)
         self.look()
 
     def sent(self, steps: Sequence[Step]) -> None:
-        if any(step in self._meeting for step in self._under_way):
-            self._meeting += tuple(steps)
+        if any(step in self._old or step in self._meeting for step in self._under_way):
+            self._meeting += tuple(step for step in steps if isinstance(step, StartService))
         super().sent(steps)
 
     def carry_out(self, step: Step) -> None:
-        if step not in self._meeting or not self.refusal(step):
+        if step not in (*self._old, *self._meeting) or not self.refusal(step):
             super().carry_out(step)
 
 
