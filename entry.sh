@@ -130,7 +130,7 @@ mount_partitions() {
 	export BOOT_MOUNTPOINT=/mnt/boot STATE_MOUNTPOINT=/mnt/state DATA_MOUNTPOINT=/mnt/data
 	export HOST_OS_VERSION_PATH="$root/etc/os-release"
 	export CONFIG_MOUNT_POINT=/mnt/boot/config.json DATABASE_PATH=/data/database.sqlite
-	if [ ! -e /data/database.sqlite ]; then
+	if [ ! -e /data/database.sqlite ] && [ ! -e /data/database.sqlite.new ]; then
 		mkdir -p /mnt/data/resin-data/balena-supervisor /data
 		mount --bind --make-shared /mnt/data/resin-data/balena-supervisor /data
 	fi
@@ -220,11 +220,11 @@ run_live() {
 		touch "$started"
 		/usr/src/app/bin/python --check-hash-based-pycs always -OO -m balena_supervisor run &
 		supervisor=$!
-		until [ -n "$ended" ] || [ -n "$(find "$package" -cnewer "$started")" ]; do
+		until [ -n "$ended" ] || [ -n "$(find "$package" -cnewer "$started")" ] || ! kill -0 "$supervisor"; do
 			sleep 1 &
 			wait $! || :
 		done
-		kill "$supervisor" || :
+		kill "$supervisor" 2>/dev/null || :
 		code=0
 		wait "$supervisor" || code=$?
 	done

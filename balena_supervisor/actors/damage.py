@@ -20,6 +20,7 @@ def restarting_root(post: Post) -> Callable[[str], None]:
     def on_damage(reason: str) -> None:
         if first.acquire(blocking=False):
             log("error", "database", "is damaged; all actors are started again to replace it", reason=reason)
-            post.ask("root", RestartActor(name="root"), timeout_s=_TIMEOUT_S)
+            asked = post.ask("root", RestartActor(name="root"), timeout_s=_TIMEOUT_S)
+            asked.add_done_callback(lambda done: first.release() if done.cancelled() or done.exception() else None)
 
     return on_damage

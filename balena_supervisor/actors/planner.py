@@ -85,6 +85,8 @@ class Planner(Actor):
         self._publish_timer: Timer | None = None
         self._published = DeviceState()
         self._published_at = float("-inf")
+        #: what target-state was told last of keys, since it began to ask
+        self._keys_found: KeysFound | None = None
 
     def on_start(self) -> None:
         database = open_database(self._database_path, on_damage=restarting_root(self.post))
@@ -108,6 +110,7 @@ class Planner(Actor):
     def keys_changed(self, event: KeysChanged) -> None:
         self._picture.keys = {(key.app_id, key.service_name): key.key for key in event.services}
         self._picture.keys_incomplete = event.incomplete
+        self._keys_found = None
         self._look_soon()
 
     @handles(TargetChanged)
@@ -236,7 +239,10 @@ class Planner(Actor):
         if containers is None:
             return
         if self._picture.keys_incomplete:
-            self.post.publish(KeysFound(services=keys_of(containers)))
+            found = KeysFound(services=keys_of(containers))
+            if found != self._keys_found:
+                self._keys_found = found
+                self.post.publish(found)
         if self._commits_incomplete:
             try:
                 with self._rebuild.doing():

@@ -22,7 +22,7 @@ class Ballast:
     def free_bytes(self) -> int:
         """What the supervisor may still write on this disk."""
         disk = os.statvfs(self._path.parent)
-        return disk.f_bavail * disk.f_frsize
+        return (disk.f_bavail if os.geteuid() else disk.f_bfree) * disk.f_frsize
 
     def give_up_if_full(self) -> bool:
         """True when the disk has no room for a start and the ballast has made some."""

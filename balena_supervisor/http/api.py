@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from balena_supervisor.clock import Clock
 from balena_supervisor.errors import NotReady
+from balena_supervisor.http.following import will_wait
 from balena_supervisor.http.snapshots import Snapshots
 from balena_supervisor.runtime import output
 from balena_supervisor.runtime.actor import Post
@@ -47,6 +48,7 @@ class Api:
         """
         if not self.places.acquire(blocking=False):
             raise NotReady("cannot answer: too many requests wait for an answer")
+        will_wait()
         try:
             future = self.post.ask(recipient, message, self.ask_timeout_s)
             # The post office ends it at the deadline; the second more is for a post office that is gone.

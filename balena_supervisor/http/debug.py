@@ -13,7 +13,6 @@ from balena_supervisor.errors import RemoteError
 from balena_supervisor.http.answer import Refused, failed, json_answer
 from balena_supervisor.http.api import Api
 from balena_supervisor.http.debug_page import DebugPage
-from balena_supervisor.http.origin import need_own_origin
 from balena_supervisor.http.snapshots import Picture
 from balena_supervisor.runtime.message import Request
 from balena_supervisor.runtime.views import (
@@ -77,7 +76,6 @@ class Stack(View):
 
 class Restart(View):
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        need_own_origin(req)
         self.show(req, resp, RestartActor(name=name))
 
 

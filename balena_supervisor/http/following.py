@@ -2,7 +2,8 @@
 
 To hand a connection to the server's poller and to take it back costs more than most answers, and threads that run at
 once only take the interpreter from each other. So a thread that has answered watches all connections that were just
-answered, and serves them one by one, until none goes on for a moment. When it is held up, another takes its place.
+answered, and serves them one by one, until none goes on for a moment. Another takes its place before it waits for
+something (:func:`will_wait`), or when it is held up all the same.
 """
 
 from __future__ import annotations
@@ -35,6 +36,16 @@ class Connection(Protocol):
 
 
 C = TypeVar("C", bound=Connection)
+
+
+_here = threading.local()
+
+
+def will_wait() -> None:
+    """Called by a request before it waits, for an actor or its client: others need not wait with it."""
+    hand_over: Callable[[], None] | None = getattr(_here, "hand_over", None)
+    if hand_over is not None:
+        hand_over()
 
 
 class _Leader:
@@ -85,17 +96,25 @@ class Following(Generic[C]):
 
     def relieve(self) -> None:
         """Let another thread go on if the present one has been at a request for longer than ``BUSY_S``."""
+        leader = self._leader
+        since = leader.busy_since if leader is not None else None
+        if leader is not None and since is not None and self._clock.monotonic() - since >= BUSY_S:
+            self._replace(leader)
+
+    def _replace(self, leader: _Leader) -> None:
+        other = _Leader()
         with self._lock:
-            since = self._leader.busy_since if self._leader is not None else None
-            if since is None or self._clock.monotonic() - since < BUSY_S:
+            if self._leader is not leader:
                 return
-            other = self._leader = _Leader()
+            self._leader = other
         self._start(lambda: self._lead(other))
 
     def _lead(self, me: _Leader) -> None:
+        _here.hand_over = lambda: self._replace(me)
         try:
             self._serve(me)
         finally:
+            _here.hand_over = None
             self._end(me)
 
     def _serve(self, me: _Leader) -> None:
@@ -104,19 +123,32 @@ class Following(Generic[C]):
             ready = self._epoll.poll(_MOMENT_S, 1)
             if not ready:
                 return
-            descriptor = ready[0][0]
-            connection = self._connections.pop(descriptor)
-            me.busy_since = self._clock.monotonic()
+            with self._lock:
+                connection = self._connections.pop(ready[0][0], None)
+            if connection is not None:  # who has relieved this thread may have given it back meanwhile
+                self._serve_one(me, connection)
+
+    def _serve_one(self, me: _Leader, connection: C) -> None:
+        descriptor = connection.sock.fileno()
+        goes_on = False
+        me.busy_since = self._clock.monotonic()
+        try:
             goes_on = self._handle(connection)
+        finally:
             me.busy_since = None
             if not goes_on:  # it is closed, and by that unregistered
                 self._give_back(connection, False)
-                continue
-            with self._lock:
+        if not goes_on:
+            return
+        with self._lock:
+            followed = self._leader is not None  # else who has relieved this thread is done already
+            if followed:
                 self._connections[descriptor] = connection
                 self._epoll.modify(descriptor, _NEXT)
-                if self._leader is None:  # who has relieved this thread is done already
-                    self._leader = me
+            else:
+                self._epoll.unregister(descriptor)
+        if not followed:
+            self._give_back(connection, True)
 
     def _end(self, me: _Leader) -> None:
         with self._lock:

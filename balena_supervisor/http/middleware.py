@@ -10,15 +10,19 @@ from balena_supervisor.http.answer import HTML, NOT_FOUND, Answer, Refused, tag_
 from balena_supervisor.http.api import Api
 from balena_supervisor.http.auth import identify, key_of
 from balena_supervisor.http.body import read_body
+from balena_supervisor.http.origin import need_own_origin
 from balena_supervisor.http.snapshots import Snapshots
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_WATCHED = "/debug"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEYLESS = frozenset({"/ping", "/v1/healthy"})
 _BODY_UNREAD = frozenset({"/ping", "/v1/healthy", "/v1/blink", "/v1/regenerate-api-key"})
 
 
 class RequestLog:
-    """One line for each finished request, without its query, which may hold a key."""
+    """One line for each finished request, without its query, which may hold a key. Not for the looks of an open debug
+    page, several each second, which would push everything else out of the journal."""
 
     def __init__(self, api: Api) -> None:
         self._clock = api.clock
@@ -29,8 +33,10 @@ class RequestLog:
         req.context.said = (req.method, _printable(req.path))
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: object, _succeeded: bool) -> None:
-        took_ms = (self._clock.monotonic() - req.context.began_at) * 1000
         method, path = req.context.said
+        if method == "GET" and path.startswith(_WATCHED) and resp.status_code < 300:
+            return
+        took_ms = (self._clock.monotonic() - req.context.began_at) * 1000
         self._log("api", method, f"{path} {resp.status_code} - {took_ms:.3f} ms")
 
 
@@ -71,6 +77,8 @@ class Gate:
         if not (req.path in _KEYLESS and req.method in {"GET", "OPTIONS"}):
             key = key_of(req.params, req.get_header("Authorization") or "")
             req.context.caller = identify(picture, key)
+            if not key and req.method not in _SAFE:
+                need_own_origin(req)
         req.context.body = {} if req.path in _BODY_UNREAD else read_body(req)
 
 

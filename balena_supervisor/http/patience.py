@@ -22,7 +22,8 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from balena_supervisor.clock import Clock, SystemClock
-from balena_supervisor.http.following import BUSY_S, Following
+from balena_supervisor.http.following import BUSY_S, Following, will_wait
+from balena_supervisor.runtime import output
 
 _LINGER_S = 1.0
 #: what becomes of a connection that is followed does not concern gunicorn
@@ -80,6 +81,7 @@ class PatientReader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no ty
             return self._wait(size)
 
     def _wait(self, size: int) -> bytes:
+        will_wait()
         left = self._deadline - self._clock.monotonic()
         if left <= 0:
             raise TooSlow
@@ -135,7 +137,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         goes_on = self._serve(conn)
         if goes_on is not True or not self.alive:
             return goes_on
-        self._following.follow(conn)
+        try:
+            self._following.follow(conn)
+        except Exception:  # of another connection, which is given back as ended
+            self.log.exception("A request ended in an error")
         return _FOLLOWED
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
@@ -167,4 +172,5 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def run(self) -> None:
         """Ends the process at the end: a stream that still runs would hold up a regular exit."""
         super().run()
+        output.flush()
         os._exit(0)

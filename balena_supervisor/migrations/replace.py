@@ -22,7 +22,7 @@ from balena_supervisor.migrations.salvage import insert_rows, readable_rows
 
 #: how many damaged files are kept
 KEPT = 2
-_LOGS = ("-wal", "-shm")
+_LOGS = ("-wal", "-shm", "-journal")
 _LONGEST_REASON = 160
 
 
@@ -74,6 +74,7 @@ def _replace(path: Path, config_json_path: Path, clock: Clock, damage: DatabaseD
     _close_log(new)
     path.rename(aside)
     _finish(path)
+    _set_journal(path, "wal")  # here, since several processes open it at the same time
     counts = ", ".join(f"{table} {len(rows)}" for table, rows in found.items())
     return [
         f"{damage.message}; the file is kept as {aside.name}",
@@ -108,11 +109,15 @@ def _mark(database: sqlite3.Connection) -> None:
 
 def _close_log(new: Path) -> None:
     """Bring everything into the one file, synced, so that it can be renamed."""
-    with refusing("write", new), closing(sqlite3.connect(new, isolation_level=None)) as database:
-        database.execute("PRAGMA journal_mode = delete")
+    _set_journal(new, "delete")
     with new.open("rb") as file:
         os.fsync(file.fileno())
     _sync_folder(new.parent)
+
+
+def _set_journal(path: Path, mode: str) -> None:
+    with refusing("write", path), closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(f"PRAGMA journal_mode = {mode}")
 
 
 def _new(path: Path) -> Path:
@@ -137,7 +142,7 @@ def _prune(path: Path, kept: int) -> None:
 
 
 def _remove(database: Path) -> None:
-    for part in ("", *_LOGS, "-journal"):
+    for part in ("", *_LOGS):
         Path(f"{database}{part}").unlink(missing_ok=True)
 
 

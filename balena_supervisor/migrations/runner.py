@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ MIGRATIONS: tuple[Migration, ...] = (
 )
 NAMES = tuple(migration.name for migration in MIGRATIONS)
 BUSY_TIMEOUT_S = 30.0
+#: how migrations of the reference are named, also those that are not there yet
+_NAME = re.compile(r"(?:M\d{5}|\d{14}[-_][\w-]+)\.js", re.ASCII)
 #: what a step meets when the tables are not those that the books promise
 _WRONG_TABLES = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH})
 
@@ -191,6 +194,10 @@ def _applied(database: sqlite3.Connection, path: Path) -> set[str]:
         return set()
     applied = {str(row[0]) for row in database.execute("SELECT `name` FROM `knex_migrations` ORDER BY `id`")}
     unknown = sorted(applied.difference(NAMES))
+    if not all(_NAME.fullmatch(name) for name in unknown):
+        raise DatabaseDamaged(
+            f"cannot use the database {path}: its list of migrations holds what is none", path=str(path)
+        )
     if unknown:
         raise DatabaseRefused(
             f"cannot use the database {path}: a newer supervisor has used it; this one does not know the migrations "

@@ -142,6 +142,17 @@ class Nursery:
             output.log("error", "nursery", "cannot start", how=process.how_it_ended(status))
         return status == 0
 
+    def _prepare_again(self, now: float) -> None:
+        """Before a later root; no other child is there, so SIGTERM may end this. What is in the way may go away."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _raise_terminated)
+        ready = self._prepare()
+        self._handle_signals()
+        if ready:
+            self._start_root()
+        else:
+            self._root_failed(now, 0.0, "what has to be done before its start failed")
+
     def _handle_signals(self) -> None:
         """From now on signals only wake the loop."""
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
@@ -188,10 +199,7 @@ class Nursery:
             self._kill_children()
             self._kill_at = now + _KILL_S
         if self._root_start_at is not None and now >= self._root_start_at and not self._children:
-            if self._prepare():
-                self._start_root()
-            else:
-                self._stop(EXIT_FAILED)
+            self._prepare_again(now)
 
     def _stop(self, exit_code: int) -> None:
         if self._exit_code is not None:
@@ -251,14 +259,16 @@ class Nursery:
         if self._exit_code is not None:
             return
         now = self._clock.monotonic()
-        lived = now - root.born_at
         output.log("error", "root", "ended; all actors are started again", how=how)
-        self._root_early_deaths = self._root_early_deaths + 1 if lived < self._config.limits.early_s else 0
+        self._root_failed(now, now - root.born_at, "ended at start")
+
+    def _root_failed(self, now: float, lived_s: float, how: str) -> None:
+        self._root_early_deaths = self._root_early_deaths + 1 if lived_s < self._config.limits.early_s else 0
         if self._root_early_deaths >= self._config.limits.early_deaths:
-            output.log("error", "nursery", "gives up", reason=f"root ended {self._root_early_deaths} times at start")
+            output.log("error", "nursery", "gives up", reason=f"root {how}, {self._root_early_deaths} times in a row")
             self._stop(EXIT_FAILED)
             return
-        self._root_start_at = now + self._root_backoff.next_delay_s(lived)
+        self._root_start_at = now + self._root_backoff.next_delay_s(lived_s)
 
     # --- children ----------------------------------------------------------------------------------------------
 
@@ -316,6 +326,7 @@ class Nursery:
             code = 0
         except SystemExit as leaving:  # how gunicorn ends its arbiter and its worker
             code = leaving.code if isinstance(leaving.code, int) else EXIT_FAILED
+            output.flush()
         except BaseException as error:  # noqa: BLE001  # nothing may return into the nursery's loop
             output.log("error", title.removeprefix("sv-"), "cannot run", error=f"{type(error).__name__}: {error}")
             output.flush()

@@ -19,7 +19,7 @@ Level = Literal["debug", "info", "warn", "error", "success", "api"]
 _STDOUT = 1
 _STDERR = 2
 _MAX_LINES = 1000
-#: a pipe that is ready to write takes this much without blocking, in bytes
+#: a pipe that is ready to write takes this much without blocking, and in one piece, in bytes
 _PIPE_BYTES = 4096
 #: after a write, how long further lines are gathered, in seconds: waking the thread costs more than a line
 _GATHER_S = 0.02
@@ -85,20 +85,27 @@ class Writer:
             except OSError:
                 with self._changed:
                     self._dropped += text.count(b"\n")
-            self._hurry.wait(_GATHER_S)
+            if not self._lines:
+                self._hurry.wait(_GATHER_S)
 
     def _take(self) -> bytes:
-        """All that is to be written next; nothing when the writer was closed. Waits."""
+        """What is to be written next: as many whole lines as a pipe takes without mixing them with those of other
+        processes. Nothing when the writer was closed. Waits."""
         with self._changed:
             self._writing = False
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._lines or self._closed)
-            lines, self._lines = self._lines, []
-            if lines and self._dropped:
-                lines.append(f"[warn]    output lines were dropped count={self._dropped}\n".encode())
+            if self._dropped and self._lines:
+                self._lines.insert(1, f"[warn]    output lines were dropped count={self._dropped}\n".encode())
                 self._dropped = 0
-            self._writing = bool(lines)
-            return b"".join(lines)
+            count = size = 0
+            while count < len(self._lines) and (not count or size + len(self._lines[count]) <= _PIPE_BYTES):
+                size += len(self._lines[count])
+                count += 1
+            text = b"".join(self._lines[:count])
+            del self._lines[:count]
+            self._writing = bool(text)
+            return text
 
 
 def _write_if_taken(descriptor: int, piece: bytes) -> bool:

@@ -36,8 +36,9 @@ def plan_images(
 ) -> list[Step]:
     """Steps for all apps at once. Rejected apps get no pulls, but keep their images and rows.
 
-    Steps under way and those of one round end in any order. So while rows are saved no image is removed, and no row
-    of an image that is being removed is saved: a name must not go just when a row comes to rely on it.
+    Steps under way and those of one round end in any order. So while rows are saved no image is removed, no image goes
+    whose row is to be saved, and no row of an image that is being removed is saved: a name must not go just when a row
+    comes to rely on it. A save that fails again and again holds up nothing else.
     """
     steps: list[Step] = []
     wanted = {image_of(service): (service, app.rejected) for app in target for service in app.services}
@@ -58,21 +59,27 @@ def plan_images(
             SaveImages(refs=tuple(to_save), reason="the engine has the image already, it is noted for this release")
         )
     downloading = bool(pulled) or any(task.status == "Downloading" for task in world.images.tasks)
-    saving = bool(to_save) or _SAVING in busy
-    if not rules.keep_images and not downloading and not saving:
-        steps.extend(_removals(world, rows, target, set(wanted), busy))
-        if world.images.cleanup:
-            steps.append(CleanupImages(image_ids=world.images.cleanup, reason="nothing needs these images"))
+    if not rules.keep_images and not downloading and _SAVING not in busy:
+        to_save_ids = {wanted[ref][0].docker_image_id for ref in to_save}
+        steps.extend(
+            step
+            for step in _removals(world, rows, target, set(wanted), busy)
+            if step.row.docker_image_id not in to_save_ids
+            and not any(same_image(step.row.ref.name, ref.name) for ref in to_save)
+        )
+        cleanup = tuple(image_id for image_id in world.images.cleanup if image_id not in to_save_ids)
+        if cleanup:
+            steps.append(CleanupImages(image_ids=cleanup, reason="nothing needs these images"))
     return steps
 
 
 def _removals(
     world: World, rows: ImageRows, target: Sequence[ComposedApp], wanted: set[ImageRef], busy: AbstractSet[str]
-) -> list[Step]:
+) -> list[RemoveImage]:
     """Also the image of a service that a step is at is kept: it may be starting one that nobody sees yet."""
     untouched = {app.app_id for app in target if app.problem or app.rejected}
     in_use = {row.id for container in world.containers for row in rows.of_container(container)}
-    steps: list[Step] = []
+    steps: list[RemoveImage] = []
     for row in world.images.available:
         starting = f"service:{row.ref.app_id}:{row.ref.service_name}" in busy
         keep = row.ref in wanted or row.id in in_use or row.ref.app_id in untouched or starting

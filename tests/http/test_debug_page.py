@@ -147,3 +147,16 @@ def test_no_page_of_another_origin_can_restart_an_actor(device: Device, headers:
     answer = device.client.simulate_post("/debug/actors/planner/restart", headers={"Host": "device:48484", **headers})
     assert answer.status_code == status
     assert device.post.of(RestartActor) == ([RestartActor(name="planner")] if status == 200 else [])
+
+
+FOREIGN = {"Origin": "http://evil.example", "Host": "device:48484"}
+
+
+def test_a_page_of_another_origin_cannot_set_a_target(device: Device) -> None:
+    device.configure()
+    assert device.client.simulate_post("/v2/local/target-state", headers=FOREIGN).status_code == 403
+
+
+def test_a_page_of_another_origin_may_do_what_its_key_allows(managed: Device) -> None:
+    headers = {**FOREIGN, "Authorization": f"Bearer {GLOBAL_KEY}"}
+    assert managed.client.simulate_post("/v2/local/target-state", headers=headers).status_code == 400

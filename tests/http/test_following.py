@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from balena_supervisor.http.following import BUSY_S, Following
+from balena_supervisor.http.following import BUSY_S, Following, will_wait
 from tests.fakes.ports import FakeClock
 
 TIMEOUT_S = 20
@@ -132,9 +132,9 @@ def test_a_connection_that_ended_is_given_back_as_such_and_the_others_go_on(serv
     assert server.waits.wait(TIMEOUT_S)
     server.following.follow(other)
     ending.says("end")
+    other.says("o")
     server.go_on.set()
     assert ending.hears() == "wait"
-    other.says("o")
     assert other.hears() == "o"
     server.join()
     assert (ending, False) in server.back
@@ -176,3 +176,36 @@ def test_a_handler_that_fails_leaves_the_others_to_the_server() -> None:
     assert not following.active
     for end in (broken.client, broken.sock):
         end.close()
+
+
+def test_a_request_that_says_it_waits_hands_over_at_once_and_comes_back_when_nobody_serves_any_more() -> None:
+    server = Server()
+    answered = threading.Event()
+
+    def handle(client: Client) -> bool:
+        line = client.sock.recv(100)
+        if line == b"asks\n":
+            will_wait()
+            assert answered.wait(TIMEOUT_S)
+        client.sock.sendall(line)
+        return True
+
+    following = Following[Client](
+        server.clock, handle=handle, give_back=server._give_back, start=server.run, leads=lambda: None
+    )
+    asking, quick = server.new_client(), server.new_client()
+    asking.says("asks")
+    server.run(lambda: following.follow(asking))
+    following.follow(quick)
+    quick.says("q")
+    assert quick.hears() == "q"
+    server.threads[1].join(TIMEOUT_S)
+    assert not following.active
+    assert server.back == [(quick, True)]
+    answered.set()
+    assert asking.hears() == "asks"
+    server.join()
+    assert server.back == [(quick, True), (asking, True)]
+    for client in server.clients:
+        client.client.close()
+        client.sock.close()
