@@ -329,3 +329,18 @@ def test_whatever_is_overwritten_the_device_starts(spots: list[tuple[float, byte
             ImageStore(database).rows()
             CommitStore(database).all()
             json.dumps([key.scopes for key in KeyStore(database).all()])
+
+
+@pytest.mark.parametrize("name", ["M0001", "x'4d30303031ff2e6a73'"], ids=["cut off", "no text"])
+def test_a_torn_list_of_migrations_is_damage_and_no_newer_supervisor(path: Path, name: str) -> None:
+    value = f"CAST({name} AS TEXT)" if name.startswith("x'") else f"'{name}'"
+    query(path, f"UPDATE knex_migrations SET name = {value} WHERE name = 'M00012.js'")
+    prepare(path, NO_CONFIG_JSON)
+    assert len(asides(path)) == 1
+    assert prepare(path, NO_CONFIG_JSON) == []
+
+
+def test_a_new_database_is_in_the_mode_in_which_the_actors_open_it_at_the_same_time(path: Path) -> None:
+    no_database(path)
+    prepare(path, NO_CONFIG_JSON)
+    assert query(path, "PRAGMA journal_mode") == [("wal",)]

@@ -6,7 +6,14 @@ from typing import Any
 
 import msgspec
 
-from balena_supervisor.messages import KillService, RemoveImage, RemoveNetwork, SaveImages, StartService
+from balena_supervisor.messages import (
+    CleanupImages,
+    KillService,
+    RemoveImage,
+    RemoveNetwork,
+    SaveImages,
+    StartService,
+)
 from balena_supervisor.model.image import ImageDetails, ImageRow, ImageState, ImageTask
 from balena_supervisor.model.service import Service
 from balena_supervisor.state.plan import Plan, plan
@@ -109,3 +116,20 @@ def test_a_container_does_not_hold_the_row_whose_tag_has_moved_on() -> None:
     state = ImageState(rows=(mine, other), available=(mine, other), details=details)
     here = world(container(web), of=[], images=state, networks=())
     assert [step.row for step in of_kind(plan(here, []), RemoveImage)] == []
+
+
+def test_a_row_that_cannot_be_saved_holds_up_no_other_image() -> None:
+    """On a full disk the save fails again and again, and what would make room is not removed."""
+    web, old, twin = service("web"), service("old", image="old"), service("twin", image="twin")
+    renamed = msgspec.structs.replace(row(web).ref, commit="r0")
+    rows = (
+        ImageRow(id=1, ref=renamed, docker_image_id=web.docker_image_id),
+        ImageRow(id=2, ref=row(old).ref, docker_image_id=old.docker_image_id),
+        ImageRow(id=3, ref=row(twin).ref, docker_image_id=web.docker_image_id),
+    )
+    details = {one.image_name: ImageDetails(id=one.docker_image_id or "") for one in (web, old)}
+    state = ImageState(rows=rows, available=rows, details=details, cleanup=("sha256:x", web.docker_image_id or ""))
+    planned = plan(world(of=[], images=state), [app(web)])
+    assert len(of_kind(planned, SaveImages)) == 1
+    assert [step.row.id for step in of_kind(planned, RemoveImage)] == [2]
+    assert [step.image_ids for step in of_kind(planned, CleanupImages)] == [("sha256:x",)]
