@@ -288,13 +288,14 @@ _RUNNING_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **{
         name: _FIELDS[name]
         for name in (
-            *("cpu_shares", "cpuset", "devices", "dns", "dns_search", "dns_opt", "domainname", "environment"),
+            *("cpuset", "devices", "dns", "dns_search", "dns_opt", "domainname", "environment"),
             *("expose", "extra_hosts", "hostname", "labels", "mem_limit", "shm_size", "read_only"),
             *("restart", "stop_grace_period", "storage_opt", "tmpfs", "tty", "volumes", "working_dir"),
         )
     },
     "cap_add": _few(st.sampled_from(["CAP_NET_RAW", "net_admin", "SYS_TIME"])),
     "cap_drop": _few(st.sampled_from(["KILL", "cap_mknod"])),
+    "cpu_shares": _numbers(2, 4096),
     "cpus": st.sampled_from([0.5, "1.25", "x"]),
     "group_add": _few(st.integers(0, 99)),
     "healthcheck": st.just({"test": "/bin/busybox true", "interval": "1h"}),

@@ -20,7 +20,7 @@ from tests.integration.long_run import LIMIT_S, Device, Releases, decisions, kil
 from tests.runtime.toy_supervisor import wait_until
 from tools.dev_parts.supervisor import Api
 
-UPDATES = int(os.environ.get("LONG_RUN_UPDATES", "12"))
+UPDATES = int(os.environ.get("LONG_RUN_UPDATES", "8"))
 SEED = int(os.environ.get("LONG_RUN_SEED", "1"))
 #: after these the device has seen every kind of update
 FIRST = max(4, UPDATES // 10)
