@@ -73,6 +73,25 @@ def check_outcome(begun: World, device: Simulation, last: Plan) -> None:
     _check_images(device)
 
 
+def is_right(container: Container, world: World, apps: Sequence[ComposedApp]) -> bool:
+    """Whether a container is what the target wants, but for its release and whether it runs, with all that it uses."""
+    app = next((app for app in apps if app.app_id == container.app_id), None)
+    service = next((s for s in app.services if s.service_name == container.service_name), None) if app else None
+    if app is None or service is None or container.config != service.config:
+        return False
+    alone = [c for c in _of(app, world) if c.service_name == container.service_name] == [container]
+    networks = [(n.engine_name, n.config) for n in world.networks if n.engine_name in container.config.networks]
+    volumes = {v.name: v.config for v in world.volumes if v.app_id == app.app_id}
+    wanted = {n.engine_name: n.config for n in app.networks}
+    return (
+        alone
+        and world.supervisor_network_ready
+        and all(config == wanted[name] for name, config in networks)
+        and len(networks) == len(dict(networks))
+        and all(volumes.get(v.name) == v.config for v in app.volumes)
+    )
+
+
 def _check_app(app: ComposedApp, begun: World, device: Simulation, waiting: set[str]) -> None:
     end, stopped = device.world, device.stopped
     wanted = {service.service_name: service for service in app.services}

@@ -7,9 +7,10 @@ from random import Random
 import pytest
 from hypothesis import event, given, settings
 
+from balena_supervisor.messages import KillService
 from balena_supervisor.state.plan import Plan
 from tests.state.any_world import Case, cases
-from tests.state.outcome import bound, check_outcome
+from tests.state.outcome import bound, check_outcome, is_right
 from tests.state.simulation import Simulation
 
 #: a failure is made smaller before it is shown
@@ -38,6 +39,8 @@ def converge(device: Simulation, random: Random) -> list[Plan]:
         assert planned == device.plan()
         subjects = [step.subject for step in planned.steps]
         assert len(subjects) == len(set(subjects))
+        killed = [step.container for step in planned.steps if isinstance(step, KillService)]
+        assert not [c for c in killed if is_right(c, device.world, device.composed())]
         plans.append(planned)
         if not planned.steps and not planned.commits:
             return plans
