@@ -38,7 +38,7 @@ IMAGES = {
     f"one/green{_DIGEST}": "sha256:green",
     f"two/green{_DIGEST}": "sha256:green",
 }
-STATUSES = ("Running", "Running", "Installed", "exited", "Dead", "paused", "restarting", "removing")
+STATUSES = ("Running", "Running", "Installed", "exited", "exited", "Dead", "paused", "restarting", "removing")
 LATE_ADDRESS = "driver failed: Error starting userland proxy: listen tcp: cannot assign requested address"
 
 
@@ -212,7 +212,7 @@ def _situations(
     subjects = [f"service:{c.app_id}:{c.service_name}" for c in containers] + ["network:7:front", "volume:8:data"]
     return Situation(
         world=world,
-        stopped=frozenset(draw(some(tuple(exited), 3)) if exited else ()),
+        stopped=frozenset(container_id for container_id in exited if draw(one_in(2))),
         busy=frozenset(draw(some((*subjects, "image:red:1", "service:9:a", "network:supervisor0")))),
     )
 
@@ -290,7 +290,7 @@ def _containers(draw: st.DrawFn, of: Service | None) -> Container:
         commit=of.commit,
         status=draw(one_of(*STATUSES)),
         created_at=f"2026-01-01T00:00:0{draw(one_of(*range(10)))}.000Z",
-        exit_error=draw(one_of("", LATE_ADDRESS)),
+        exit_error=draw(one_of("", "", "", LATE_ADDRESS)),
         docker_image_id=image,
         config=msgspec.structs.replace(of.config, image=image, labels={**of.config.labels, **marks}),
     )
