@@ -128,6 +128,8 @@ def test_a_target_that_changes_while_steps_are_under_way_is_reached(case: Case) 
 class Crowded(Troubled):
     """A device on whose engine others work too. They may take away what a step needs, so that it fails."""
 
+    _twins = 0
+
     def carry_out(self, step: Step) -> None:
         if not self.refusal(step):
             super().carry_out(step)
@@ -143,7 +145,8 @@ class Crowded(Troubled):
                 case 1:
                     containers[containers.index(chosen)] = msgspec.structs.replace(chosen, status="exited")
                 case 2:
-                    containers.append(_twin(chosen, len(containers)))
+                    self._twins += 1
+                    containers.append(_twin(chosen, self._twins))
         networks = list(self.world.networks)
         if networks and self.random.randint(0, 3) == 0:
             networks.append(msgspec.structs.replace(self.random.choice(networks), engine_id="twin"))
