@@ -23,6 +23,7 @@ def test_the_listener_takes_connections(address: str, reached_at: str) -> None:
         port = listener.getsockname()[1]
         with socket.create_connection((reached_at, port), timeout=5):
             connection, _ = listener.accept()
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             connection.close()
 
 
