@@ -18,6 +18,11 @@ settings.load_profile("supervisor")
 _END_S = 5.0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one worker has to do alone comes first: the image takes minutes to build, while the others go on."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     """Fail the test that started a thread and did not end it."""
