@@ -18,9 +18,22 @@ settings.load_profile("supervisor")
 _END_S = 5.0
 
 
+#: tests that share engines; those of one file also share names and what is started for the file
+_ON_ENGINES = frozenset({"integration", "engine_sim"})
+_IMAGE = "image"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What one worker has to do alone comes first: the image takes minutes to build, while the others go on."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """One worker runs a file of tests on engines, and the image is built first, while the others go on."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and _ON_ENGINES.intersection(item.path.parts):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=lambda item: _group_of(item) != _IMAGE)
+
+
+def _group_of(item: pytest.Item) -> str:
+    mark = item.get_closest_marker("xdist_group")
+    return str(mark.args[0]) if mark is not None else ""
 
 
 @pytest.fixture(autouse=True)

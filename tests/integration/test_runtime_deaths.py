@@ -211,8 +211,8 @@ def test_root_itself_may_be_restarted_on_request(toys: ToySupervisor) -> None:
     wait_until(lambda: toys.actor("root").get("generation") == 2, "the second root")
 
 
-def test_before_every_root_all_is_prepared_anew_and_without_that_the_supervisor_ends() -> None:
-    with toy_supervisor(prepare="twice", limits={"backoff_first_s": 0.05}) as toys:
+def test_before_every_root_all_is_prepared_anew_and_without_that_the_supervisor_ends_after_some_tries() -> None:
+    with toy_supervisor(prepare="twice", limits={"backoff_first_s": 0.05, "early_deaths": 3}) as toys:
         toys.wait_running("gate", "one", "two", "three", "four")
         toys.kill(toys.actor("root")["pid"])
         toys.wait_for_line("one 2 started")
