@@ -18,8 +18,8 @@ settings.load_profile("supervisor")
 _END_S = 5.0
 
 
-#: tests that share engines; those of one file also share names and what is started for the file
-_ON_ENGINES = frozenset({"integration", "engine_sim"})
+#: tests that share engines and ports; those of one file also share names and what is started for the file
+_ON_ENGINES = frozenset({"integration", "engine_sim", "tools"})
 _IMAGE = "image"
 
 
