@@ -21,9 +21,10 @@ from balena_supervisor.state.create_body import connect_endpoints, create_body
 
 #: a container in one of these states is no use for a start
 _UNUSABLE = {"Dead", "removing"}
-#: how long a name may be in use by a container that cannot be found: ten seconds
-CONFLICT_TRIES = 100
+#: how often it is asked again for a name that is in use by a container which cannot be found, about a minute in all
+CONFLICT_TRIES = 66
 CONFLICT_PAUSE_S = 0.1
+CONFLICT_LONGEST_PAUSE_S = 1.0
 
 
 class ContainerReport:
@@ -157,8 +158,9 @@ class ContainerJobs:
         """Create the container, or adopt the one that a killed predecessor had the engine create.
 
         The engine takes the name some 20 ms before anyone can find the container by it (measured on 20.10, longer on
-        an SD card). Meanwhile the only answer is that the name is in use; so ask again for a while.
+        an SD card or under load). Meanwhile the only answer is that the name is in use; so ask again for a while.
         """
+        pause_s = CONFLICT_PAUSE_S
         for _ in range(CONFLICT_TRIES):
             try:
                 return self._engine.create_container(service.container_name, body), False
@@ -169,7 +171,8 @@ class ContainerJobs:
                 conflict = error
             if adopted:
                 return adopted, True
-            self._closed.wait(CONFLICT_PAUSE_S)
+            self._closed.wait(pause_s)
+            pause_s = min(2 * pause_s, CONFLICT_LONGEST_PAUSE_S)
         raise conflict
 
     def _left_behind(

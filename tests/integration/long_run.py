@@ -207,12 +207,15 @@ class Device:
         wait_until(steady, "the memory is steady", LIMIT_S)
         return readings[-1]
 
-    def held(self) -> dict[str, tuple[int, int]]:
+    def held(self) -> Counter[tuple[str, str]]:
         """Descriptors and threads of each process."""
-        return {
-            name: (_count(Path(f"/proc/{pid}/fd")), _count(Path(f"/proc/{pid}/task")))
-            for name, pid in self.pids().items()
-        }
+        return Counter(
+            {
+                (name, what): _count(Path(f"/proc/{pid}/{folder}"))
+                for name, pid in self.pids().items()
+                for what, folder in (("descriptors", "fd"), ("threads", "task"))
+            }
+        )
 
     def strays(self) -> list[str]:
         """Processes of the supervisor that are none of its actors, and dead ones that nobody has reaped."""

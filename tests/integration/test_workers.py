@@ -134,7 +134,7 @@ def ref(workshop: Workshop, name: str, release_id: int = 20) -> ImageRef:
         service_name="main",
         image_id=10,
         release_id=release_id,
-        commit="abc",
+        commit=workshop.commit,
     )
 
 
@@ -146,9 +146,10 @@ def test_a_service_lives_from_start_to_kill(workers: Workers) -> None:
     assert (running.status, running.name) == ("Running", service.container_name)
     assert differences(running, service, {}) == ()
 
-    workers.done(containers, UpdateMetadata(container=running, name="main_11_21_def"))
-    workers.done(containers, UpdateMetadata(container=running, name="main_11_21_def"))
-    assert workers.containers()[0].commit == "def"
+    next_commit = f"{service.commit}1"
+    for _ in range(2):
+        workers.done(containers, UpdateMetadata(container=running, name=f"main_11_21_{next_commit}"))
+    assert workers.containers()[0].commit == next_commit
 
     for _ in range(2):
         workers.done(containers, StopService(container=running))

@@ -31,6 +31,8 @@ class Workshop:
         self.instance = f"test-{secrets.token_hex(4)}"
         self.app_id = secrets.randbelow(10**8) + 10**8
         self.app_uuid = secrets.token_hex(16)
+        #: part of the names of containers, which the engine has once only
+        self.commit = secrets.token_hex(4)
         self.client = docker.APIClient(base_url=host, timeout=60)
         self._images: set[str] = set()
 
@@ -95,7 +97,7 @@ class Workshop:
             service_name=name,
             image_id=10,
             release_id=20,
-            commit="abc",
+            commit=self.commit,
             image_name=image,
             docker_image_id=self.image_id(image),
             running=True,
