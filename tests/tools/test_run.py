@@ -79,11 +79,17 @@ def test_another_port_is_taken_when_the_usual_one_is_not_free(dev_folder: Path) 
     ids=["Ctrl-C", "SIGTERM", "a closed terminal"],
 )
 def test_whatever_ends_a_run_leaves_no_process(dev_folder: Path, number: int, code: int) -> None:
-    command = [str(ROOT / "tools/dev"), "run", "--simulated"]
+    command = [str(ROOT / "tools/dev"), "run", "--simulated", "--timeout", "60"]
     environment = {**os.environ, "DEV_FOLDER": str(dev_folder)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
         assert running.stdout is not None
-        assert any("Ctrl-C ends it" in line for line in running.stdout)
+        printed: list[str] = []
+        for line in running.stdout:
+            printed.append(line)
+            if "Ctrl-C ends it" in line:
+                break
+        else:
+            pytest.fail("".join(printed))
         pids = [Program(name, dev_folder / place).pid() for name, place in STARTED]
         assert all(pids)
 

@@ -15,7 +15,7 @@ from tools.dev_parts.paths import DEV, INSTANCE, run_folder, tidy_run_folder
 from tools.dev_parts.programs import Program, ProgramFailed
 from tools.dev_parts.registry import RegistryMissing, dev_registry, free_port
 from tools.dev_parts.samples import Images, SamplesFailed
-from tools.dev_parts.supervisor import Refused, Supervisor
+from tools.dev_parts.supervisor import PortTaken, Refused, Supervisor
 from tools.dev_parts.terminal import say
 from tools.dev_parts.watch import Watcher, WatchFailed
 
@@ -77,13 +77,16 @@ def _supervise(stack: ExitStack, engine: Engine, images: Images, *, once: bool, 
     else:
         shutil.rmtree(_PLACE, ignore_errors=True)
     web_port = _web_port(kept=kept)
-    port = free_port(_API_PORT)
-    supervisor = Supervisor(_PLACE, run_dir, engine_url=engine.url, instance=INSTANCE, port=port)
     stack.callback(tidy_run_folder)
     stack.callback(shutil.rmtree, run_dir, ignore_errors=True)
-    stack.callback(supervisor.stop)
+    stack.callback(Program("supervisor", _PLACE).stop)
     stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave a mess
-    supervisor.start()
+    supervisor = Supervisor(_PLACE, run_dir, engine_url=engine.url, instance=INSTANCE, port=free_port(_API_PORT))
+    try:
+        supervisor.start()
+    except PortTaken:
+        supervisor = Supervisor(_PLACE, run_dir, engine_url=engine.url, instance=INSTANCE, port=free_port())
+        supervisor.start()
     _follow(supervisor, images, web_port if engine.real else None, once=once, timeout_s=timeout_s)
 
 

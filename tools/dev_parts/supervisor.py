@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.dev_parts.paths import PYTHON, ROOT
-from tools.dev_parts.programs import Program
+from tools.dev_parts.programs import Program, ProgramFailed
 
 #: As on a device: without docstrings, all processes together need some MB less.
 RUN = (str(PYTHON), "-OO", "-m", "balena_supervisor", "run")
@@ -96,6 +96,10 @@ class Refused(OSError):
         self.text = text
 
 
+class PortTaken(ProgramFailed):
+    """Another program took the port before this one listened on it."""
+
+
 class Supervisor:
     """An unmanaged supervisor on 127.0.0.1. Everything that it writes stands in ``folder`` and ``run_dir``."""
 
@@ -125,13 +129,25 @@ class Supervisor:
         }
 
     def start(self, extra: dict[str, str] | None = None, *, timeout_s: float = 30) -> None:
-        """Start it and wait until the API is ready. Raises ``ProgramFailed``."""
+        """Start it and wait until its API is ready. Raises ``ProgramFailed``, and ``PortTaken`` when another one
+        answers in its place."""
         self._make_host()
         environment = {**self._environment, **(extra or {})}
-        self.program.start(RUN, self.api.is_ready, environment=environment, timeout_s=timeout_s)
+        self.program.start(RUN, self._is_ready, environment=environment, timeout_s=timeout_s)
 
     def stop(self) -> None:
         self.program.stop()
+
+    def _is_ready(self) -> bool:
+        if not self.api.is_ready():
+            return False
+        try:
+            processes = self.api.get("/debug/actors")["actors"]
+        except OSError:
+            return False
+        if self.program.pid() not in {process["pid"] for process in processes}:
+            raise PortTaken(f"another supervisor answers at {self.api.url}")
+        return True
 
     def _make_host(self) -> None:
         """The little that is read of a host OS."""
