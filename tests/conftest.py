@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,20 +22,32 @@ _END_S = 5.0
 
 #: tests that share engines and ports; those of one file also share names and what is started for the file
 _ON_ENGINES = frozenset({"integration", "engine_sim", "tools"})
-_IMAGE = "image"
+_IMAGE = "test_image"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs a file of tests on engines, and the image is built first, while the others go on."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None and _ON_ENGINES.intersection(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-    items.sort(key=lambda item: _group_of(item) != _IMAGE)
+    """The image is built first, while other workers go on, and what takes long comes before what takes moments."""
+    items.sort(key=lambda item: (_group_of(item.nodeid) != _IMAGE, _group_of(item.nodeid) == item.nodeid))
 
 
-def _group_of(item: pytest.Item) -> str:
-    mark = item.get_closest_marker("xdist_group")
-    return str(mark.args[0]) if mark is not None else ""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One worker runs a file of tests on engines; xdist's own groups by mark have no effect with pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return _group_of(nodeid)
+
+    return ByGroup(config, log)
+
+
+def _group_of(nodeid: str) -> str:
+    """What one worker runs in a row: a file of tests on engines (for the image, all of its files), else one test."""
+    path = Path(nodeid.partition("::")[0])
+    if not _ON_ENGINES.intersection(path.parts):
+        return nodeid
+    return _IMAGE if path.name.startswith(_IMAGE) and "integration" in path.parts else str(path)
 
 
 @pytest.fixture(autouse=True)

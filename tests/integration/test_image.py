@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.engine,
     pytest.mark.root,
     pytest.mark.timeout(1800),
-    pytest.mark.xdist_group("image"),  # while it is built, other workers go on
 ]
 
 ROOT = Path(__file__).parents[2]

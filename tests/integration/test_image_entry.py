@@ -14,7 +14,6 @@ pytestmark = [
     pytest.mark.engine,
     pytest.mark.root,
     pytest.mark.timeout(1800),
-    pytest.mark.xdist_group("image"),  # while it is built, other workers go on
 ]
 
 _MACHINE = "0123456789abcdef0123456789abcdef"

@@ -79,14 +79,18 @@ def _supervise(stack: ExitStack, engine: Engine, images: Images, *, once: bool, 
     web_port = _web_port(kept=kept)
     stack.callback(tidy_run_folder)
     stack.callback(shutil.rmtree, run_dir, ignore_errors=True)
-    stack.callback(Program("supervisor", _PLACE).stop)
-    stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave a mess
-    supervisor = Supervisor(_PLACE, run_dir, engine_url=engine.url, instance=INSTANCE, port=free_port(_API_PORT))
+
+    def start(port: int) -> Supervisor:
+        supervisor = Supervisor(_PLACE, run_dir, engine_url=engine.url, instance=INSTANCE, port=port)
+        stack.callback(supervisor.stop)
+        stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave a mess
+        supervisor.start()
+        return supervisor
+
     try:
-        supervisor.start()
+        supervisor = start(free_port(_API_PORT))
     except PortTaken:
-        supervisor = Supervisor(_PLACE, run_dir, engine_url=engine.url, instance=INSTANCE, port=free_port())
-        supervisor.start()
+        supervisor = start(free_port())
     _follow(supervisor, images, web_port if engine.real else None, once=once, timeout_s=timeout_s)
 
 
