@@ -7,6 +7,7 @@ neither its bridges nor its firewall rules meet others.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -90,6 +91,7 @@ class OwnEngine:
             if process is not None and process.poll() is None:
                 process.send_signal(number)
                 process.wait(60)
+        self._end_lost_containers()
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         for mount in reversed([mount for mount in mounts if mount.startswith(f"{self._folder}/")]):
             subprocess.run(["umount", "--lazy", mount], check=False)
@@ -117,11 +119,22 @@ class OwnEngine:
         with (self._folder / f"{name}.log").open("ab") as output:
             return subprocess.Popen(inside, stdout=output, stderr=output, start_new_session=True)
 
+    def _end_lost_containers(self) -> None:
+        """An engine that was killed may not know all of its containers again."""
+        mark = f"{self._folder}/containerd.sock".encode()
+        for shim in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if mark in (shim / "cmdline").read_bytes():
+                    children = (shim / "task" / shim.name / "children").read_text().split()
+                    for pid in (*children, shim.name):
+                        os.kill(int(pid), signal.SIGKILL)
+
     def _remove_containers(self) -> None:
         client = docker.APIClient(base_url=self.url, timeout=20)
         try:
             for container in client.containers(all=True):
-                client.remove_container(container["Id"], force=True)
+                with suppress(DockerException):
+                    client.remove_container(container["Id"], force=True)
         finally:
             client.close()
 
