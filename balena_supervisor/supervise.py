@@ -29,7 +29,6 @@ def run(settings: Settings) -> int:
             listen=(settings.listen_address, listen_port(settings)),
             limits=Limits(hang_s=settings.hang_limit_s),
             before_start=lambda: prepare_database(settings),
-            warm_up=warm_up,
         )
     )
 
@@ -46,7 +45,3 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseRefused(f"cannot make the folder of the database {folder}: {error.strerror}") from error
-
-
-def warm_up() -> None:
-    """Import what children use, so that all share its pages. Opens nothing."""

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,34 +19,21 @@ settings.load_profile("supervisor")
 _END_S = 5.0
 
 
-#: tests that share engines and ports; those of one file also share names and what is started for the file
 _ON_ENGINES = frozenset({"integration", "engine_sim", "tools"})
-_IMAGE = "test_image"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The image is built first, while other workers go on, and what takes long comes before what takes moments."""
-    items.sort(key=lambda item: (_group_of(item.nodeid) != _IMAGE, _group_of(item.nodeid) == item.nodeid))
+    """Workers take whole files in this order: the image is built first, while others do what takes long; then come
+    the other tests of the image, and what takes moments."""
+    items.sort(key=lambda item: _place_of(item.path))
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """One worker runs a file of tests on engines; xdist's own groups by mark have no effect with pytest 9.2."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-        def _split_scope(self, nodeid: str) -> str:
-            return _group_of(nodeid)
-
-    return ByGroup(config, log)
-
-
-def _group_of(nodeid: str) -> str:
-    """What one worker runs in a row: a file of tests on engines (for the image, all of its files), else one test."""
-    path = Path(nodeid.partition("::")[0])
+def _place_of(path: Path) -> int:
     if not _ON_ENGINES.intersection(path.parts):
-        return nodeid
-    return _IMAGE if path.name.startswith(_IMAGE) and "integration" in path.parts else str(path)
+        return 3
+    if path.stem.startswith("test_image_"):
+        return 2
+    return 0 if path.stem == "test_image" else 1
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from balena_supervisor.adapters.safe_file import write_safely
 from balena_supervisor.model.device import DeviceType
 
 
@@ -53,12 +54,7 @@ def write_json(path: Path, value: object) -> None:
     """Write a small file for the host, below a folder that need not exist yet. Raises ``OSError``; then the old
     content stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.new")
-    try:
-        temporary.write_text(json.dumps(value))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_safely(path, json.dumps(value).encode())
 
 
 def _unquoted(value: str) -> str:

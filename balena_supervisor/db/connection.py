@@ -40,7 +40,7 @@ def open_database(
         pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 0},
     )
     database.on_damage = on_damage
-    with _telling(database), refusing("open", path):
+    with _guarding(database, "open"):
         database.connect()
     return database
 
@@ -51,14 +51,14 @@ def writing(database: peewee.SqliteDatabase) -> Iterator[None]:
 
     Nothing is written when the body raises. Raises ``DatabaseRefused`` when the database is locked or the disk full.
     """
-    with _telling(database), refusing("write", database.database), database.atomic("IMMEDIATE"):
+    with _guarding(database, "write"), database.atomic("IMMEDIATE"):
         yield
 
 
 @contextmanager
 def reading(database: peewee.SqliteDatabase) -> Iterator[None]:
     """Reads that belong together: they see one state of the database. Raises ``DatabaseRefused``."""
-    with _telling(database), refusing("read", database.database), database.atomic():
+    with _guarding(database, "read"), database.atomic():
         yield
 
 
@@ -90,9 +90,11 @@ def refusing(what: str, path: object) -> Iterator[None]:
 
 
 @contextmanager
-def _telling(database: peewee.SqliteDatabase) -> Iterator[None]:
+def _guarding(database: peewee.SqliteDatabase, what: str) -> Iterator[None]:
+    """As ``refusing``; damage is told to ``on_damage`` too."""
     try:
-        yield
+        with refusing(what, database.database):
+            yield
     except DatabaseDamaged as error:
         if isinstance(database, Database) and database.on_damage is not None:
             database.on_damage(error.message)

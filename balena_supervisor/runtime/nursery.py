@@ -98,8 +98,6 @@ class Nursery:
         if not self._config.run_dir.samefile(self._config.database_dir):
             self._take_lock(self._config.run_dir)
         self._bind()
-        if self._config.warm_up is not None:
-            self._config.warm_up()
         _freeze()
         if not self._prepare():
             return EXIT_FAILED

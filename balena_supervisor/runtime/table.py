@@ -59,7 +59,7 @@ class RuntimeConfig:
 
     ``start_root`` starts the root supervisor with its ``RootPorts``. ``listen`` is address ("" is all) and port of the
     socket for the row with ``serve``. ``before_start`` runs before every root, in a child of its own; when it
-    raises, the supervisor says why and ends. ``warm_up`` runs in the nursery before its memory is frozen.
+    raises, the supervisor says why and ends.
     """
 
     rows: tuple[ActorRow, ...]
@@ -69,7 +69,6 @@ class RuntimeConfig:
     listen: tuple[str, int] | None = None
     limits: Limits = field(default_factory=Limits)
     before_start: Callable[[], None] | None = None
-    warm_up: Callable[[], None] | None = None
 
     @property
     def socket_path(self) -> Path:

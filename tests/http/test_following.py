@@ -73,6 +73,14 @@ class Server:
         self.clients.append(Client())
         return self.clients[-1]
 
+    def waiting_client(self) -> Client:
+        """One that is followed, and at whose request the thread waits."""
+        client = self.new_client()
+        client.says("wait")
+        self.follow(client)
+        assert self.waits.wait(TIMEOUT_S)
+        return client
+
     def join(self) -> None:
         for thread in self.threads:
             thread.join(TIMEOUT_S)
@@ -91,10 +99,7 @@ def server() -> Iterator[Server]:
 
 
 def test_one_thread_serves_all_and_gives_them_back_when_all_is_quiet(server: Server) -> None:
-    first, second = server.new_client(), server.new_client()
-    first.says("wait")
-    server.follow(first)
-    assert server.waits.wait(TIMEOUT_S)
+    first, second = server.waiting_client(), server.new_client()
     server.following.follow(second)  # returns at once, since a thread serves
     second.says("b")
     server.go_on.set()
@@ -107,10 +112,7 @@ def test_one_thread_serves_all_and_gives_them_back_when_all_is_quiet(server: Ser
 
 
 def test_a_request_that_takes_long_holds_up_nobody_and_comes_back_too(server: Server) -> None:
-    slow, quick = server.new_client(), server.new_client()
-    slow.says("wait")
-    server.follow(slow)
-    assert server.waits.wait(TIMEOUT_S)
+    slow, quick = server.waiting_client(), server.new_client()
     server.following.follow(quick)
     quick.says("q")
     server.following.relieve()
@@ -126,10 +128,7 @@ def test_a_request_that_takes_long_holds_up_nobody_and_comes_back_too(server: Se
 
 
 def test_a_connection_that_ended_is_given_back_as_such_and_the_others_go_on(server: Server) -> None:
-    ending, other = server.new_client(), server.new_client()
-    ending.says("wait")
-    server.follow(ending)
-    assert server.waits.wait(TIMEOUT_S)
+    ending, other = server.waiting_client(), server.new_client()
     server.following.follow(other)
     ending.says("end")
     other.says("o")
@@ -142,10 +141,7 @@ def test_a_connection_that_ended_is_given_back_as_such_and_the_others_go_on(serv
 
 
 def test_a_client_that_never_rests_is_given_back_after_a_while_too(server: Server) -> None:
-    busy = server.new_client()
-    busy.says("wait")
-    server.follow(busy)
-    assert server.waits.wait(TIMEOUT_S)
+    busy = server.waiting_client()
     server.clock.advance(60)
     busy.says("more")
     server.go_on.set()

@@ -14,6 +14,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests.integration import test_deaths
 from tests.integration.conftest import MakeImage, TestedSupervisor
 from tests.integration.targets import commit_of, target
 from tests.integration.test_app import containers
@@ -36,13 +37,8 @@ def emptied(path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Site:
-    """A supervisor with all that a test needs to look at what it does."""
-
-    supervisor: TestedSupervisor
-    engine: docker.APIClient
-    instance: str
-    app_id: int
+class Site(test_deaths.Site):
+    """And its database."""
 
     @property
     def database(self) -> Path:

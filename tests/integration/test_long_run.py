@@ -51,7 +51,7 @@ class KeyedApi(Api):
         self._key = key
 
     def get(self, path: str, timeout_s: float = 10) -> Any:
-        return super().get(f"{path}?apikey={self._key}", timeout_s)
+        return super().get(f"{path}{'&' if '?' in path else '?'}apikey={self._key}", timeout_s)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from balena_supervisor.state.names import SUPERVISOR_NETWORK
 from balena_supervisor.state.plan_app import LEGACY_CONTAINER
 from balena_supervisor.state.plan_images import image_of
 from balena_supervisor.state.world import Rules, World
+from tests.state import worlds
 
 T = TypeVar("T")
 R = TypeVar("R", Network, Volume)
@@ -278,16 +279,9 @@ def _containers(draw: st.DrawFn, of: Service | None) -> Container:
         of = draw(services(app_id, uuid, draw(one_of(*NAMES)), commit))
     image = "sha256:foreign" if draw(one_in(10)) else IMAGES[of.image_name]
     marks = {LEGACY_CONTAINER: "1", labels.SERVICE_ID: "1"} if draw(one_in(10)) else {}
-    return Container(
+    return worlds.container(
+        of,
         container_id="",
-        name=of.container_name,
-        app_id=of.app_id,
-        app_uuid=of.app_uuid,
-        service_id=of.service_id,
-        service_name=of.service_name,
-        image_id=of.image_id,
-        release_id=of.release_id,
-        commit=of.commit,
         status=draw(one_of(*STATUSES)),
         created_at=f"2026-01-01T00:00:0{draw(one_of(*range(10)))}.000Z",
         exit_error=draw(one_of("", "", "", LATE_ADDRESS)),

@@ -12,7 +12,7 @@ from tools.dev_parts.test import pytest_arguments
 ROOT = Path(__file__).parents[2]
 
 
-WORKERS = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
+WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ class Supervisor:
         if not self.api.is_ready():
             return False
         try:
-            processes = self.api.get("/debug/actors")["actors"]
+            processes = self.api.get("/debug/actors?memory=0")["actors"]
         except OSError:
             return False
         if self.program.pid() not in {process["pid"] for process in processes}:
