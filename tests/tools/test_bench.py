@@ -19,7 +19,7 @@ from tools.bench_parts.load import LoadFailed
 from tools.bench_parts.main import main
 from tools.bench_parts.memory import family, pss_of_family
 from tools.bench_parts.raw import EngineRefused, RawApp
-from tools.bench_parts.report import Samples, raw_name
+from tools.bench_parts.report import MEASURES, Samples, raw_name
 from tools.bench_parts.usage import Usage
 from tools.dev_parts.labelled import LABEL
 from tools.dev_parts.paths import DEV
@@ -46,11 +46,10 @@ def test_a_summary_has_medians_and_the_best_thread_count() -> None:
     }
 
 
-def test_a_discarded_round_leaves_nothing() -> None:
-    found = samples()
-    found.clear()
-    found.add("noop_s", 0.05)
-    assert found.summary((2, 4, 8), 1) == {"noop_s": 0.05, "rounds": 1}
+def test_a_measure_that_was_chosen_and_is_not_in_the_table_is_named() -> None:
+    summary = {"plan_10_ms": 1.0, "noop_s": 0.05}
+    assert report.not_measured(summary, Choice(MEASURES, ["plan"])) == ["plan_100_ms", "plan_500_ms", "plan_linearity"]
+    assert report.not_measured(summary, Choice(MEASURES, ["noop"])) == []
 
 
 @pytest.mark.parametrize(("raw", "goal"), [(2.0, 2.6), (0.2, 0.35)], ids=["a ratio", "a little more for quick ones"])

@@ -47,7 +47,7 @@ _WAIT = "while :; do busybox sleep 1000 & wait $!; done"
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print; 1 when something failed or a repeated target touched a container."""
+    """Measure and print; 1 when something failed or is missing, or a repeated target touched a container."""
     options = _parser().parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
@@ -69,7 +69,10 @@ def main(arguments: list[str]) -> int:
     sys.stdout.write(report.table(summary) + "\n")
     if options.json:
         options.json.write_text(json.dumps(summary, indent=2) + "\n")
-    return 1 if summary.get("noop_touched") else 0
+    missing = report.not_measured(summary, options.only) if options.rounds else []
+    if missing:
+        say(f"not measured: {', '.join(missing)}")
+    return 1 if missing or summary.get("noop_touched") else 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import NamedTuple
 
+from tools.bench_parts.choice import Choice
 from tools.bench_parts.load import CONNECTIONS, PATHS, rate_name
 from tools.bench_parts.memory import Pss
 from tools.bench_parts.planning import SIZES, plan_name
@@ -94,10 +95,6 @@ class Samples:
         self.add(name, pss.all_mb)
         self.add(name.replace("_mb", "_anon_mb"), pss.anonymous_mb)
 
-    def clear(self) -> None:
-        """Discard what the first round gave: it migrates the database and warms every cache."""
-        self._values.clear()
-
     def summary(self, threads: tuple[int, ...], rounds: int) -> dict[str, float]:
         """One flat object: medians, the raw limits as the best median of all thread counts, and ratios."""
         result: dict[str, float] = {}
@@ -121,6 +118,11 @@ class Samples:
             result["noop_touched"] = sum(self._values["noop_touched"])
         result["rounds"] = rounds
         return result
+
+
+def not_measured(summary: dict[str, float], choice: Choice) -> list[str]:
+    """The chosen measures that are not in the summary."""
+    return [name for name in MEASURES if name in choice and name not in summary]
 
 
 def raw_name(name: str, threads: int) -> str:

@@ -26,14 +26,14 @@ def in_rounds(choice: Choice) -> bool:
 def measure_rounds(
     bench: Bench, client: docker.APIClient, url: str, samples: Samples, *, choice: Choice, rounds: int
 ) -> None:
-    """The supervisor and the bare engine by turns, on one machine in one state."""
+    """The supervisor and the bare engine by turns, on one machine in one state. What the first round gives does not
+    count: it migrates the database and warms every cache."""
     apps: dict[int, RawApp] = {}
     for number in range(rounds + 1):
         say("warming up" if number == 0 else f"round {number} of {rounds}")
         with supervised(bench) as started_s:
-            _one_life(bench, samples, started_s, apps, choice=choice)
+            _one_life(bench, samples if number else Samples(), started_s, apps, choice=choice)
         if number == 0:
-            samples.clear()
             continue
         # without the supervisor, whose share of the processor would make the limit look worse than it is
         for services, app in apps.items():
