@@ -9,7 +9,7 @@ PACKAGE = "balena_supervisor"
 
 #: what actors, adapters and http may see of the runtime
 _RUNTIME_FACE = ("runtime.actor", "runtime.message", "runtime.output", "runtime.views")
-_COMMON = ("messages", "model", "errors", "clock", *_RUNTIME_FACE)
+_COMMON = ("messages", "steps", "model", "errors", "clock", *_RUNTIME_FACE)
 
 #: module or package -> what it may import from this package; the most specific entry counts
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -18,8 +18,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": ("errors",),
     "model": ("model", "errors"),
     "runtime": ("runtime", "errors", "clock"),
-    "messages": ("messages", "model", "errors", "runtime.message"),
-    "state": ("state", "messages", "model", "errors", "runtime.message", "clock.iso"),
+    "messages": ("model", "errors", "runtime.message"),
+    "steps": ("model", "errors", "runtime.message"),
+    "state": ("state", "messages", "steps", "model", "errors", "runtime.message", "clock.iso"),
     # rows become types with the pure functions of ``state``, which itself knows no rows
     "migrations": ("migrations", "db", "state", "model", "errors", "clock"),
     "db": ("db", "migrations", "state", *_COMMON),

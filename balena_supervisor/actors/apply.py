@@ -10,7 +10,6 @@ import msgspec
 
 from balena_supervisor.actors.picture import Picture, worker_of
 from balena_supervisor.errors import ErrorRecord, Withdrawn
-from balena_supervisor.messages import KillService, PullImage, Step, StopService
 from balena_supervisor.model.state import (
     AppSummary,
     ContainerSummary,
@@ -25,6 +24,7 @@ from balena_supervisor.model.state import (
 from balena_supervisor.state.backoff import BackOff, Failure
 from balena_supervisor.state.plan import CommitUpdate, Plan
 from balena_supervisor.state.words import app_and_service_of, words_of
+from balena_supervisor.steps import KillService, PullImage, Step, StopService
 
 DECISIONS_KEPT = 200
 #: the same service replaced for the same reason so often within one apply is a loop (spec apply-loop 10, 29)

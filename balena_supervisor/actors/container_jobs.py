@@ -14,10 +14,10 @@ from balena_supervisor.actors.engine_listing import Unreadable, is_ours, read_co
 from balena_supervisor.actors.worker import act_and_look
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.errors import EngineError, NotFound, SupervisorError
-from balena_supervisor.messages import KillService, RemoveContainer, StartService, StopService, UpdateMetadata
 from balena_supervisor.model.service import Container, Service
 from balena_supervisor.state.compare import differences
 from balena_supervisor.state.create_body import connect_endpoints, create_body
+from balena_supervisor.steps import KillService, RemoveContainer, StartService, StopService, UpdateMetadata
 
 #: a container in one of these states is no use for a start
 _UNUSABLE = {"Dead", "removing"}

@@ -13,19 +13,12 @@ from balena_supervisor.actors.engine_listing import is_ours, read_container, rea
 from balena_supervisor.actors.worker import Worker, WorkerPorts
 from balena_supervisor.adapters.engine_events import EngineEvent
 from balena_supervisor.errors import UnreadableObject
-from balena_supervisor.messages import (
-    ContainersChanged,
-    KillService,
-    RemoveContainer,
-    ServiceStep,
-    StartService,
-    StopService,
-    UpdateMetadata,
-)
+from balena_supervisor.messages import ContainersChanged
 from balena_supervisor.model.service import Container, ContainerTask
 from balena_supervisor.model.state import Seq
 from balena_supervisor.runtime.actor import Pending, handles
 from balena_supervisor.state.labels import APP_ID, SERVICE_NAME, rewritten
+from balena_supervisor.steps import KillService, RemoveContainer, ServiceStep, StartService, StopService, UpdateMetadata
 
 #: what changes a container; exec and attach, of which there are many, do not
 _EVENTS = [

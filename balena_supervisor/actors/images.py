@@ -21,22 +21,14 @@ from balena_supervisor.db.image_store import ImageStore
 from balena_supervisor.db.rebuild import IMAGES as IMAGES_LOST
 from balena_supervisor.db.rebuild import Rebuild
 from balena_supervisor.errors import DatabaseRefused
-from balena_supervisor.messages import (
-    CleanupImages,
-    ConfigChanged,
-    ImagesChanged,
-    ImageStep,
-    PullImage,
-    RemoveImage,
-    SaveImages,
-    TargetChanged,
-)
+from balena_supervisor.messages import ConfigChanged, ImagesChanged, TargetChanged
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import ImageRef, ImageState, ImageTask
 from balena_supervisor.model.state import Seq
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.runtime import output
 from balena_supervisor.runtime.actor import Pending, handles
+from balena_supervisor.steps import CleanupImages, ImageStep, PullImage, RemoveImage, SaveImages
 
 IMAGES = "images"
 #: how long an image that could not be cleaned up is left alone

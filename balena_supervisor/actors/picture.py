@@ -6,14 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from balena_supervisor.messages import (
-    ContainersChanged,
-    ImagesChanged,
-    ImageStep,
-    ResourcesChanged,
-    ServiceStep,
-    Step,
-)
+from balena_supervisor.messages import ContainersChanged, ImagesChanged, ResourcesChanged
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.device import Configuration, HostFacts
 from balena_supervisor.model.image import ImageState
@@ -22,6 +15,7 @@ from balena_supervisor.model.state import EngineLink, Seq, Waiting
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.state.compose import compose_app
 from balena_supervisor.state.world import World
+from balena_supervisor.steps import ImageStep, ServiceStep, Step
 
 WORKERS = ("images", "containers", "resources")
 

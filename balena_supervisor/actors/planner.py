@@ -33,13 +33,8 @@ from balena_supervisor.messages import (
     KeysChanged,
     KeysFound,
     ResourcesChanged,
-    StartService,
-    Step,
-    StepDone,
-    StepFailed,
     TargetApplied,
     TargetChanged,
-    WithdrawSteps,
 )
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.device import HostFacts
@@ -52,6 +47,7 @@ from balena_supervisor.state.plan import CommitUpdate, plan
 from balena_supervisor.state.take_back import commits_of, keys_of
 from balena_supervisor.state.words import app_and_service_of
 from balena_supervisor.state.world import Rules
+from balena_supervisor.steps import StartService, Step, StepDone, StepFailed, WithdrawSteps
 
 #: commands that a worker holds at most: twice its pool
 OUTSTANDING = {"containers": 16, "images": 6, "resources": 8}

@@ -10,18 +10,18 @@ from balena_supervisor.actors.resource_jobs import ResourceJobs
 from balena_supervisor.actors.worker import Worker, WorkerPorts, act_and_look
 from balena_supervisor.adapters.engine_events import EngineEvent
 from balena_supervisor.errors import UnreadableObject
-from balena_supervisor.messages import (
+from balena_supervisor.messages import ResourcesChanged
+from balena_supervisor.model.resource import Network, Volume
+from balena_supervisor.model.state import Seq
+from balena_supervisor.runtime.actor import Pending, handles
+from balena_supervisor.steps import (
     CreateNetwork,
     CreateVolume,
     EnsureSupervisorNetwork,
     RemoveNetwork,
     RemoveVolume,
-    ResourcesChanged,
     ResourceStep,
 )
-from balena_supervisor.model.resource import Network, Volume
-from balena_supervisor.model.state import Seq
-from balena_supervisor.runtime.actor import Pending, handles
 
 NETWORKS = "networks"
 VOLUMES = "volumes"

@@ -19,11 +19,12 @@ from typing import ClassVar, Generic, TypeVar
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.engine_events import EngineEvent, EngineWatch, Listener
 from balena_supervisor.errors import SupervisorError, Withdrawn, record_of
-from balena_supervisor.messages import GetSeq, Step, StepDone, StepFailed, WithdrawSteps
+from balena_supervisor.messages import GetSeq
 from balena_supervisor.model.state import EngineLink, Seq
 from balena_supervisor.runtime import output
 from balena_supervisor.runtime.actor import Actor, Pending, Ports, handles
 from balena_supervisor.runtime.message import Event
+from balena_supervisor.steps import Step, StepDone, StepFailed, WithdrawSteps
 
 T = TypeVar("T")
 

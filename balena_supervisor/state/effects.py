@@ -10,7 +10,14 @@ from functools import singledispatch
 
 import msgspec
 
-from balena_supervisor.messages import (
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow, ImageState
+from balena_supervisor.model.service import Container, ServiceConfig
+from balena_supervisor.model.state import Waiting
+from balena_supervisor.state.names import parse_container_name
+from balena_supervisor.state.plan import CommitUpdate, plan
+from balena_supervisor.state.world import Rules, World, present_ids
+from balena_supervisor.steps import (
     CleanupImages,
     CreateNetwork,
     CreateVolume,
@@ -27,13 +34,6 @@ from balena_supervisor.messages import (
     StopService,
     UpdateMetadata,
 )
-from balena_supervisor.model.app import ComposedApp
-from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow, ImageState
-from balena_supervisor.model.service import Container, ServiceConfig
-from balena_supervisor.model.state import Waiting
-from balena_supervisor.state.names import parse_container_name
-from balena_supervisor.state.plan import CommitUpdate, plan
-from balena_supervisor.state.world import Rules, World, present_ids
 
 ROUNDS_LIMIT = 100
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from balena_supervisor.messages import EnsureSupervisorNetwork, KillService, Step
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.coerce import is_truthy
@@ -19,6 +18,7 @@ from balena_supervisor.state.image_rows import ImageRows
 from balena_supervisor.state.plan_app import plan_app, plan_removed_app
 from balena_supervisor.state.plan_images import plan_images
 from balena_supervisor.state.world import Rules, World
+from balena_supervisor.steps import EnsureSupervisorNetwork, KillService, Step
 
 SUPERVISOR_API = "io.balena.features.supervisor-api"
 SUPERVISOR_NETWORK = "network:supervisor0"

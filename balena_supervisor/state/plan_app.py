@@ -6,14 +6,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from balena_supervisor.messages import (
-    CreateNetwork,
-    CreateVolume,
-    KillService,
-    RemoveNetwork,
-    RemoveVolume,
-    Step,
-)
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container
@@ -23,6 +15,7 @@ from balena_supervisor.state.image_rows import ImageRows
 from balena_supervisor.state.labels import SERVICE_ID
 from balena_supervisor.state.plan_services import AppView, plan_services
 from balena_supervisor.state.world import World, uses_network, uses_volume
+from balena_supervisor.steps import CreateNetwork, CreateVolume, KillService, RemoveNetwork, RemoveVolume, Step
 
 LEGACY_CONTAINER = "io.balena.legacy-container"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from balena_supervisor.messages import CleanupImages, PullImage, RemoveImage, SaveImages, Step
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.image import ImageRef
 from balena_supervisor.model.service import Service
 from balena_supervisor.state.image_name import same_image
 from balena_supervisor.state.image_rows import ImageRows
 from balena_supervisor.state.world import Rules, World
+from balena_supervisor.steps import CleanupImages, PullImage, RemoveImage, SaveImages, Step
 
 _IMAGE = "image:"
 _SAVING = SaveImages(refs=()).subject

@@ -7,14 +7,6 @@ from graphlib import TopologicalSorter
 
 import msgspec
 
-from balena_supervisor.messages import (
-    KillService,
-    RemoveContainer,
-    StartService,
-    Step,
-    StopService,
-    UpdateMetadata,
-)
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container, ContainerTask, Service
@@ -23,6 +15,7 @@ from balena_supervisor.state.compare import differences, same_release
 from balena_supervisor.state.compose_networks import shares_service
 from balena_supervisor.state.image_rows import ImageRows
 from balena_supervisor.state.world import mounts_volume, newest_first, present_ids
+from balena_supervisor.steps import KillService, RemoveContainer, StartService, Step, StopService, UpdateMetadata
 
 LATE_ADDRESS_ERROR = "cannot assign requested address"
 

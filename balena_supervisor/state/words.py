@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from balena_supervisor.messages import (
+from balena_supervisor.steps import (
     CleanupImages,
     ContainerStep,
     EnsureSupervisorNetwork,

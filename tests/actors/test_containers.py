@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from balena_supervisor.messages import (
-    ContainersChanged,
-    GetSeq,
+from balena_supervisor.messages import ContainersChanged, GetSeq
+from balena_supervisor.model.service import Container, Service
+from balena_supervisor.state.create_body import create_body
+from balena_supervisor.state.networks import network_body
+from balena_supervisor.steps import (
     KillService,
     RemoveContainer,
     StartService,
@@ -20,9 +22,6 @@ from balena_supervisor.messages import (
     UpdateMetadata,
     WithdrawSteps,
 )
-from balena_supervisor.model.service import Container, Service
-from balena_supervisor.state.create_body import create_body
-from balena_supervisor.state.networks import network_body
 from tests.actors.worker_bench import WorkerBench, bench, network, service
 
 CREATE, START, STOP = "^/containers/create$", "/start$", "/stop$"

@@ -12,21 +12,12 @@ from msgspec import structs
 from balena_supervisor.actors.images import IGNORE_S, parallel_pulls
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.image_store import ImageStore
-from balena_supervisor.messages import (
-    CleanupImages,
-    ConfigChanged,
-    ImagesChanged,
-    PullImage,
-    RemoveImage,
-    SaveImages,
-    StepDone,
-    StepFailed,
-    TargetChanged,
-)
+from balena_supervisor.messages import ConfigChanged, ImagesChanged, TargetChanged
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import ImageRef, ImageState
 from balena_supervisor.model.target import TargetApp, TargetService, TargetState
+from balena_supervisor.steps import CleanupImages, PullImage, RemoveImage, SaveImages, StepDone, StepFailed
 from tests.actors.worker_bench import APP_ID, APP_UUID, WorkerBench, bench
 
 MIB = 1024 * 1024

@@ -21,14 +21,8 @@ from balena_supervisor.messages import (
     DeviceStateChanged,
     ImagesChanged,
     KeysChanged,
-    KillService,
-    PullImage,
     ResourcesChanged,
-    StartService,
-    Step,
-    StopService,
     TargetChanged,
-    WithdrawSteps,
 )
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import Configuration, HostFacts
@@ -38,6 +32,7 @@ from balena_supervisor.model.target import TargetApp, TargetService, TargetState
 from balena_supervisor.runtime.message import DeliveryFailed
 from balena_supervisor.state.words import words_of
 from balena_supervisor.state.world import World
+from balena_supervisor.steps import KillService, PullImage, StartService, Step, StopService, WithdrawSteps
 from tests.fakes.ports import FakeClock, FakeTimers
 from tests.fakes.workers import FakeWorkers
 

@@ -10,17 +10,17 @@ from msgspec import structs
 
 from balena_supervisor.actors.resources import Resources
 from balena_supervisor.actors.worker import WorkerPorts
-from balena_supervisor.messages import (
+from balena_supervisor.messages import ResourcesChanged
+from balena_supervisor.model.resource import Volume, VolumeConfig
+from balena_supervisor.state.networks import network_body, supervisor_network_body
+from balena_supervisor.steps import (
     CreateNetwork,
     CreateVolume,
     EnsureSupervisorNetwork,
     RemoveNetwork,
     RemoveVolume,
-    ResourcesChanged,
     StepDone,
 )
-from balena_supervisor.model.resource import Volume, VolumeConfig
-from balena_supervisor.state.networks import network_body, supervisor_network_body
 from tests.actors.worker_bench import APP_ID, APP_UUID, WorkerBench, bench, network
 
 DATA = Volume(app_id=APP_ID, app_uuid=APP_UUID, name="data")

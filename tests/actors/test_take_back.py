@@ -13,11 +13,12 @@ from balena_supervisor.db.ballast import Ballast
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.rebuild import COMMITS, IMAGES, KEYS, TARGET_LOST
-from balena_supervisor.messages import ImagesChanged, KeysChanged, KeysFound, StartService
+from balena_supervisor.messages import ImagesChanged, KeysChanged, KeysFound
 from balena_supervisor.migrations.replace import prepare
 from balena_supervisor.model.state import EngineLink
 from balena_supervisor.model.target import ServiceKey
 from balena_supervisor.state.world import World
+from balena_supervisor.steps import StartService
 from tests.actors import test_planner
 from tests.actors.test_planner import target, web
 from tests.actors.test_target_state import API_LABEL, Device, service

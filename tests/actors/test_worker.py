@@ -10,10 +10,11 @@ import pytest
 from balena_supervisor.actors.resources import Resources
 from balena_supervisor.actors.worker import RECONCILE_S, WorkerPorts, act_and_look
 from balena_supervisor.errors import EngineError, EngineUnavailable
-from balena_supervisor.messages import CreateVolume, GetSeq, ResourcesChanged, StepDone
+from balena_supervisor.messages import GetSeq, ResourcesChanged
 from balena_supervisor.model.resource import Volume
 from balena_supervisor.model.state import Seq
 from balena_supervisor.runtime.actor import Pending
+from balena_supervisor.steps import CreateVolume, StepDone
 from tests.actors.worker_bench import APP_ID, APP_UUID, WorkerBench, bench
 from tests.fakes.ports import FakeTimers
 

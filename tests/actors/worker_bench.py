@@ -15,7 +15,7 @@ from balena_supervisor.actors.images import ImagePorts, Images
 from balena_supervisor.actors.resources import Resources
 from balena_supervisor.actors.worker import Worker, WorkerPorts
 from balena_supervisor.adapters.engine import Engine
-from balena_supervisor.messages import ContainersChanged, ImagesChanged, ResourcesChanged, Step, StepDone, StepFailed
+from balena_supervisor.messages import ContainersChanged, ImagesChanged, ResourcesChanged
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.resource import Network, NetworkConfig
 from balena_supervisor.model.service import Endpoint, Service, ServiceConfig
@@ -23,6 +23,7 @@ from balena_supervisor.model.state import StepId
 from balena_supervisor.runtime.actor import Deliver
 from balena_supervisor.runtime.message import Message
 from balena_supervisor.state import labels
+from balena_supervisor.steps import Step, StepDone, StepFailed
 from tests.fakes.engine.simulated import SimulatedEngine
 from tests.fakes.ports import FakeClock, FakePost
 from tests.fakes.timers import EndingTimers

@@ -10,21 +10,14 @@ import pykka
 
 from balena_supervisor.actors.picture import worker_of
 from balena_supervisor.errors import ErrorRecord, Withdrawn
-from balena_supervisor.messages import (
-    ContainersChanged,
-    GetSeq,
-    ImagesChanged,
-    ResourcesChanged,
-    Step,
-    StepDone,
-    StepFailed,
-)
+from balena_supervisor.messages import ContainersChanged, GetSeq, ImagesChanged, ResourcesChanged
 from balena_supervisor.model.image import ImageDetails
 from balena_supervisor.model.state import EngineLink, Seq
 from balena_supervisor.runtime.actor import Deliver
 from balena_supervisor.runtime.message import Message
 from balena_supervisor.state.effects import effect
 from balena_supervisor.state.world import World
+from balena_supervisor.steps import Step, StepDone, StepFailed
 from tests.fakes.ports import FakePost
 
 UP = EngineLink(up=True, reason="")

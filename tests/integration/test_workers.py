@@ -16,25 +16,7 @@ from balena_supervisor.actors.resources import Resources
 from balena_supervisor.actors.worker import Worker, WorkerPorts
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.clock import SystemClock
-from balena_supervisor.messages import (
-    ContainersChanged,
-    CreateNetwork,
-    CreateVolume,
-    ImagesChanged,
-    KillService,
-    PullImage,
-    RemoveImage,
-    RemoveNetwork,
-    RemoveVolume,
-    ResourcesChanged,
-    SaveImages,
-    StartService,
-    Step,
-    StepDone,
-    StepFailed,
-    StopService,
-    UpdateMetadata,
-)
+from balena_supervisor.messages import ContainersChanged, ImagesChanged, ResourcesChanged
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.image import ImageRef
 from balena_supervisor.model.resource import Volume
@@ -45,6 +27,22 @@ from balena_supervisor.runtime.message import Event
 from balena_supervisor.state.compare import differences, network_differences, volume_differences
 from balena_supervisor.state.create_body import create_body
 from balena_supervisor.state.networks import network_body
+from balena_supervisor.steps import (
+    CreateNetwork,
+    CreateVolume,
+    KillService,
+    PullImage,
+    RemoveImage,
+    RemoveNetwork,
+    RemoveVolume,
+    SaveImages,
+    StartService,
+    Step,
+    StepDone,
+    StepFailed,
+    StopService,
+    UpdateMetadata,
+)
 from tests.fakes.ports import FakePost
 from tests.fakes.timers import EndingTimers
 from tests.integration.workshop import Workshop

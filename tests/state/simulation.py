@@ -8,7 +8,18 @@ from random import Random
 
 import msgspec
 
-from balena_supervisor.messages import (
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.image import ImageDetails
+from balena_supervisor.model.service import Container, Service
+from balena_supervisor.state.coerce import is_truthy
+from balena_supervisor.state.compose_networks import shares_service
+from balena_supervisor.state.effects import commit_effect, effect
+from balena_supervisor.state.features import SUPERVISOR_API
+from balena_supervisor.state.image_name import same_image
+from balena_supervisor.state.names import SUPERVISOR_NETWORK
+from balena_supervisor.state.plan import Plan, plan
+from balena_supervisor.state.world import Rules, World
+from balena_supervisor.steps import (
     ContainerStep,
     CreateNetwork,
     CreateVolume,
@@ -24,17 +35,6 @@ from balena_supervisor.messages import (
     Step,
     StopService,
 )
-from balena_supervisor.model.app import ComposedApp
-from balena_supervisor.model.image import ImageDetails
-from balena_supervisor.model.service import Container, Service
-from balena_supervisor.state.coerce import is_truthy
-from balena_supervisor.state.compose_networks import shares_service
-from balena_supervisor.state.effects import commit_effect, effect
-from balena_supervisor.state.features import SUPERVISOR_API
-from balena_supervisor.state.image_name import same_image
-from balena_supervisor.state.names import SUPERVISOR_NETWORK
-from balena_supervisor.state.plan import Plan, plan
-from balena_supervisor.state.world import Rules, World
 from tests.state.any_world import Situation, seen_images, wanted_names
 from tests.state.worlds import recompose
 

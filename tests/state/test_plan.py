@@ -7,7 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from balena_supervisor.messages import (
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.image import ImageState, ImageTask
+from balena_supervisor.model.service import ContainerTask
+from balena_supervisor.state.effects import preview
+from balena_supervisor.state.plan import Plan, plan
+from balena_supervisor.state.words import words_of
+from balena_supervisor.state.world import Rules, World
+from balena_supervisor.steps import (
     CleanupImages,
     CreateNetwork,
     CreateVolume,
@@ -23,13 +30,6 @@ from balena_supervisor.messages import (
     StopService,
     UpdateMetadata,
 )
-from balena_supervisor.model.app import ComposedApp
-from balena_supervisor.model.image import ImageState, ImageTask
-from balena_supervisor.model.service import ContainerTask
-from balena_supervisor.state.effects import preview
-from balena_supervisor.state.plan import Plan, plan
-from balena_supervisor.state.words import words_of
-from balena_supervisor.state.world import Rules, World
 from tests.state.worlds import (
     APP,
     app,

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 from hypothesis import event, given, settings
 
-from balena_supervisor.messages import KillService
 from balena_supervisor.state.plan import Plan
+from balena_supervisor.steps import KillService
 from tests.state.any_world import Case, cases
 from tests.state.outcome import bound, check_outcome, is_right
 from tests.state.simulation import Simulation

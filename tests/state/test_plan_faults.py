@@ -10,9 +10,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from balena_supervisor.messages import PullImage, RemoveImage, StartService, Step
 from balena_supervisor.model.image import ImageTask
 from balena_supervisor.model.service import Container
+from balena_supervisor.steps import PullImage, RemoveImage, StartService, Step
 from tests.state.any_world import Case, cases
 from tests.state.outcome import check_outcome
 from tests.state.simulation import Simulation

@@ -6,18 +6,11 @@ from typing import Any
 
 import msgspec
 
-from balena_supervisor.messages import (
-    CleanupImages,
-    KillService,
-    RemoveImage,
-    RemoveNetwork,
-    SaveImages,
-    StartService,
-)
 from balena_supervisor.model.image import ImageDetails, ImageRow, ImageState, ImageTask
 from balena_supervisor.model.service import Service
 from balena_supervisor.state.plan import Plan, plan
 from balena_supervisor.state.world import World
+from balena_supervisor.steps import CleanupImages, KillService, RemoveImage, RemoveNetwork, SaveImages, StartService
 from tests.state.worlds import APP, app, container, images, network, ref, row, service, world
 
 

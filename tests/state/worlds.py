@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from balena_supervisor.messages import Step
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow, ImageState
 from balena_supervisor.model.resource import Network, Volume
@@ -16,6 +15,7 @@ from balena_supervisor.state.effects import commit_effect, effect
 from balena_supervisor.state.plan import Plan, plan
 from balena_supervisor.state.plan_images import image_of
 from balena_supervisor.state.world import Rules, World
+from balena_supervisor.steps import Step
 
 APP = 7
 UUID = "uuid7"
