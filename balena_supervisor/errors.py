@@ -96,6 +96,25 @@ class Withdrawn(SupervisorError):
     code = "withdrawn"
 
 
+class Locked(SupervisorError):
+    """An update lock of somebody else; HTTP 423. ``locks`` is a list of objects ``app_id``, ``service_name``, ``path``
+    and ``since``."""
+
+    code = "locked"
+
+
+class NoSpace(SupervisorError):
+    """There is no room for an image yet: ``needs_bytes`` and ``free_bytes``. Waited for, and no failure."""
+
+    code = "no-space"
+
+
+class ImageBroken(EngineError):
+    """The engine has lost a part of an image; ``image`` is its engine id. Only pulling it anew helps."""
+
+    code = "image-broken"
+
+
 class NotReady(SupervisorError):
     """An actor or snapshot that is needed for an answer is not there yet; HTTP 503."""
 

@@ -10,8 +10,9 @@ import msgspec
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import ImageState
+from balena_supervisor.model.lock import AppLock
 from balena_supervisor.model.resource import Network, Volume
-from balena_supervisor.model.service import Container, ContainerTask
+from balena_supervisor.model.service import Container, ContainerTask, ServiceExit
 from balena_supervisor.model.state import DeviceState, EngineLink, Seq
 from balena_supervisor.model.target import ServiceKey, TargetState
 from balena_supervisor.runtime.message import Command, Event, Query
@@ -97,12 +98,14 @@ class ImagesChanged(Event, frozen=True, kw_only=True):
 
 
 class ContainersChanged(Event, frozen=True, kw_only=True):
-    """From containers."""
+    """From containers. ``locks`` are the update locks that are the supervisor's; ``exits`` the last of each service."""
 
     retained = True
     seq: Seq
     containers: tuple[Container, ...] = ()
     tasks: tuple[ContainerTask, ...] = ()
+    locks: tuple[AppLock, ...] = ()
+    exits: tuple[ServiceExit, ...] = ()
     busy: tuple[str, ...] = ()
     engine: EngineLink = EngineLink()
 

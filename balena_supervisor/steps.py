@@ -31,9 +31,14 @@ class ImageStep(Step, frozen=True, kw_only=True):
 
 
 class PullImage(ImageStep, frozen=True, kw_only=True):
-    """Make the image present and save its row. A repeat finds it on the engine and only saves the row."""
+    """Make the image present and save its row. A repeat finds it on the engine and only saves the row.
+
+    ``anew``: the engine has it, but damaged ("layer does not exist"): its names are removed first.
+    Fails with code ``no-space`` when there is no room for it.
+    """
 
     ref: ImageRef
+    anew: bool = False
 
     @property
     def subject(self) -> str:
@@ -105,6 +110,19 @@ class StopService(ContainerStep, frozen=True, kw_only=True):
     """Stop the container and keep it. A repeat answers 304: done."""
 
 
+class HandOver(ContainerStep, frozen=True, kw_only=True):
+    """Start the new container beside the old one, wait until it takes over, then stop and remove the old one (spec
+    apply-loop 3.11).
+
+    The wait ends with a hand-over file in the folder of the service, a healthy new container, or after ``timeout_s``.
+    A repeat finds the new container and waits again.
+    """
+
+    service: Service
+    timeout_s: float
+    device_name: str = ""
+
+
 class KillService(ContainerStep, frozen=True, kw_only=True):
     """Stop the container and remove it with its anonymous volumes. A repeat answers 404: done."""
 
@@ -117,6 +135,28 @@ class UpdateMetadata(ContainerStep, frozen=True, kw_only=True):
     """Rename the container. A repeat finds the name: done. A 404 removes the container by force."""
 
     name: str
+
+
+class LockStep(ServiceStep, frozen=True, kw_only=True):
+    app_id: int
+
+    @property
+    def subject(self) -> str:
+        return f"lock:{self.app_id}"
+
+
+class TakeLocks(LockStep, frozen=True, kw_only=True):
+    """Take the update locks of all these services of the app, or none. Fails with code ``locked``.
+
+    ``force`` removes locks of others first. A repeat finds its own locks: done.
+    """
+
+    services: tuple[str, ...]
+    force: bool = False
+
+
+class ReleaseLocks(LockStep, frozen=True, kw_only=True):
+    """Remove all own lock files of the app. A repeat finds none: done."""
 
 
 class ResourceStep(Step, frozen=True, kw_only=True):

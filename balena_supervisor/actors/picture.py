@@ -128,6 +128,7 @@ class Picture:
         return World(
             containers=containers.containers if containers else (),
             tasks=containers.tasks if containers else (),
+            locks={lock.app_id: frozenset(lock.services) for lock in containers.locks} if containers else {},
             networks=resources.networks if resources else (),
             volumes=resources.volumes if resources else (),
             images=images.images if images else ImageState(),

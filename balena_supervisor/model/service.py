@@ -6,6 +6,10 @@ from typing import Any
 
 import msgspec
 
+#: what a service may wait for in another (compose, ``depends_on``)
+STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
+CONDITIONS = (STARTED, HEALTHY, COMPLETED)
+
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """How a service takes part in one network."""
@@ -127,7 +131,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     image_name: str
     docker_image_id: str | None
     running: bool
-    depends_on: tuple[str, ...]
+    #: service -> what must be true of it before this one starts: one of ``CONDITIONS``
+    depends_on: dict[str, str]
     config: ServiceConfig
     #: what was dropped or could not be read, one line each
     warnings: tuple[str, ...] = ()
@@ -164,8 +169,21 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     config: ServiceConfig = ServiceConfig()
 
 
+class ServiceExit(msgspec.Struct, frozen=True, kw_only=True):
+    """One end of a container's process. ``at`` is ISO text as the engine gives it; ``asked`` means that the supervisor
+    had stopped it."""
+
+    app_id: int
+    service_name: str
+    container_id: str
+    at: str
+    exit_code: int | None
+    out_of_memory: bool = False
+    asked: bool = False
+
+
 class ContainerTask(msgspec.Struct, frozen=True, kw_only=True):
-    """Work under way on a service: ``status`` is Installing, Starting, Stopping or Renaming.
+    """Work under way on a service: ``status`` is Installing, Starting, Stopping, Renaming or Handing over.
 
     ``container_id`` is empty while the container does not exist yet.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from balena_supervisor.errors import ErrorRecord
+from balena_supervisor.model.service import ServiceExit
 
 
 class Seq(msgspec.Struct, frozen=True, order=True):
@@ -95,15 +96,24 @@ class ImageSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A target service."""
+    """A target service. ``stopped_by_user``: the target wants it to run, but it was stopped through the API.
+    ``differs`` are the fields in which its container is not as the target wants it."""
 
     service_name: str
     image_name: str
     running: bool
+    strategy: str = ""
+    depends_on: dict[str, str] = {}
+    stopped_by_user: bool = False
+    differs: tuple[str, ...] = ()
 
 
 class AppSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A target app. ``commit`` is the target's; ``current_commit`` the one stored when the app last settled."""
+    """A target app. ``commit`` is the target's; ``current_commit`` the one stored when the app last settled.
+
+    ``problem`` says in words why a rejected app, or one that cannot be built, is left alone. ``bad_release`` says why
+    the previous release was put back, and ``trial`` how the new one is doing that may still be given up.
+    """
 
     app_id: int
     app_uuid: str
@@ -113,7 +123,37 @@ class AppSummary(msgspec.Struct, frozen=True, kw_only=True):
     release_id: int | None
     rejected: bool = False
     problem: str = ""
+    bad_release: str = ""
+    trial: str = ""
     services: tuple[ServiceSummary, ...] = ()
+
+
+class LockSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """An update lock. ``holder`` is ``supervisor``, or ``user`` for one that keeps the supervisor from taking its own:
+    then ``path`` on the host and ``since`` (ISO text) are known."""
+
+    app_id: int
+    service_name: str
+    holder: str
+    path: str = ""
+    since: str = ""
+
+
+class ActionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a user asked for. ``verb`` is restart, stop, start, purge, reboot or shutdown; ``service_name`` is
+    empty for a whole app, ``app_id`` 0 for the device.
+
+    ``outcome`` is ``queued``, ``running``, ``done``, ``failed``, ``cancelled`` or ``interrupted`` (by the end of the
+    planner); ``at`` is ISO wall time.
+    """
+
+    number: int
+    at: str
+    verb: str
+    app_id: int = 0
+    service_name: str = ""
+    outcome: str = "queued"
+    error: str = ""
 
 
 class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,3 +176,8 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
     images: tuple[ImageSummary, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    locks: tuple[LockSummary, ...] = ()
+    #: the last ends of the processes of each service, oldest first
+    exits: tuple[ServiceExit, ...] = ()
+    #: the last ones, oldest first
+    actions: tuple[ActionSummary, ...] = ()

@@ -28,7 +28,10 @@ class TargetService(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TargetApp(msgspec.Struct, frozen=True, kw_only=True):
-    """One app with its first release. An app without a release has ``commit`` None and no services."""
+    """One app with its first release. An app without a release has ``commit`` None and no services.
+
+    ``rejected`` apps are neither changed nor removed; ``rejection`` says why (not stored: found again when loaded).
+    """
 
     app_id: int
     app_uuid: str
@@ -37,6 +40,7 @@ class TargetApp(msgspec.Struct, frozen=True, kw_only=True):
     source: str = "local"
     is_host: bool = False
     rejected: bool = False
+    rejection: str = ""
     commit: str | None = None
     release_id: int | None = None
     services: tuple[TargetService, ...] = ()

@@ -12,7 +12,7 @@ from balena_supervisor.errors import InvalidComposition
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.device import Configuration, HostFacts
 from balena_supervisor.model.image import ImageDetails
-from balena_supervisor.model.service import Endpoint, Service, ServiceConfig
+from balena_supervisor.model.service import STARTED, Endpoint, Service, ServiceConfig
 from balena_supervisor.model.target import TargetApp, TargetService
 from balena_supervisor.state import labels as label_names
 from balena_supervisor.state.coerce import is_truthy
@@ -165,7 +165,9 @@ def _compose(service: TargetService, around: Surroundings, notes: Notes) -> Serv
         device_requests=tuple(added.device_requests),
         **fields,
     )
-    others = depends_on(known["depends_on"], notes) if "depends_on" in known else ()
+    others = depends_on(known["depends_on"], notes) if "depends_on" in known else {}
+    if net.depends_on:
+        others.setdefault(net.depends_on, STARTED)
     return Service(
         app_id=service.app_id,
         app_uuid=service.app_uuid,
@@ -178,7 +180,7 @@ def _compose(service: TargetService, around: Surroundings, notes: Notes) -> Serv
         image_name=service.image,
         docker_image_id=image.id or None,
         running=service.running,
-        depends_on=tuple(dict.fromkeys((*others, net.depends_on) if net.depends_on else others)),
+        depends_on=others,
         config=config,
         warnings=tuple(notes.warnings),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from balena_supervisor.model.service import CONDITIONS, STARTED
 from balena_supervisor.state import coerce
 from balena_supervisor.state.compose_notes import (
     Notes,
@@ -235,10 +236,23 @@ def read_fields(known: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
     return found
 
 
-def depends_on(value: Any, notes: Notes) -> tuple[str, ...]:
-    """Names of services: a list, or the keys of a mapping."""
-    names = tuple(value) if isinstance(value, dict) else texts("depends_on", value, notes)
-    return tuple(dict.fromkeys(names))
+def depends_on(value: Any, notes: Notes) -> dict[str, str]:
+    """Service -> condition: a list, or a mapping to objects with ``condition``. The options ``restart`` and
+    ``required`` of newer compose files mean nothing here."""
+    if not isinstance(value, dict):
+        return dict.fromkeys(texts("depends_on", value, notes), STARTED)
+    found: dict[str, str] = {}
+    for name, entry in value.items():
+        path = f"depends_on.{name}"
+        if entry is not None and not isinstance(entry, dict):
+            notes.reject(path, "an object", entry)
+            continue
+        condition = (entry or {}).get("condition", STARTED)
+        if condition not in CONDITIONS:
+            notes.reject(f"{path}.condition", f"one of {', '.join(CONDITIONS)}", condition)
+            continue
+        found[name] = condition
+    return found
 
 
 def clean_path(path: str) -> str:

@@ -22,8 +22,10 @@ from balena_supervisor.steps import (
     CreateNetwork,
     CreateVolume,
     EnsureSupervisorNetwork,
+    HandOver,
     KillService,
     PullImage,
+    ReleaseLocks,
     RemoveContainer,
     RemoveImage,
     RemoveNetwork,
@@ -32,6 +34,7 @@ from balena_supervisor.steps import (
     StartService,
     Step,
     StopService,
+    TakeLocks,
     UpdateMetadata,
 )
 
@@ -119,6 +122,26 @@ def _(step: StopService, world: World) -> World:
 @effect.register(RemoveContainer)
 def _(step: KillService | RemoveContainer, world: World) -> World:
     return _replace_container(world, step.container, None)
+
+
+@effect.register
+def _(step: HandOver, world: World) -> World:
+    others = msgspec.structs.replace(
+        world, containers=tuple(c for c in world.containers if c.container_id != step.container.container_id)
+    )
+    return effect(StartService(service=step.service), others)
+
+
+@effect.register
+def _(step: TakeLocks, world: World) -> World:
+    held = world.locks.get(step.app_id, frozenset()) | frozenset(step.services)
+    return msgspec.structs.replace(world, locks={**world.locks, step.app_id: held})
+
+
+@effect.register
+def _(step: ReleaseLocks, world: World) -> World:
+    locks = {app_id: services for app_id, services in world.locks.items() if app_id != step.app_id}
+    return msgspec.structs.replace(world, locks=locks)
 
 
 @effect.register

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
 
 import msgspec
@@ -230,7 +230,7 @@ def _cycles(services: Iterable[Service]) -> dict[str, list[str]]:
     return cycles
 
 
-def _path_back(start: str, edges: dict[str, tuple[str, ...]]) -> list[str]:
+def _path_back(start: str, edges: Mapping[str, Iterable[str]]) -> list[str]:
     paths = [[start]]
     seen: set[str] = set()
     while paths:

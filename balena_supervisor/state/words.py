@@ -6,7 +6,9 @@ from balena_supervisor.steps import (
     CleanupImages,
     ContainerStep,
     EnsureSupervisorNetwork,
+    HandOver,
     KillService,
+    LockStep,
     NetworkStep,
     PullImage,
     RemoveContainer,
@@ -15,6 +17,7 @@ from balena_supervisor.steps import (
     StartService,
     Step,
     StopService,
+    TakeLocks,
     UpdateMetadata,
     VolumeStep,
 )
@@ -32,6 +35,10 @@ def words_of(step: Step) -> str:
     match step:
         case StartService():
             return f"{'start' if step.service.running else 'create'} {step.service.service_name}"
+        case HandOver():
+            return f"hand {step.container.service_name} over to its new container"
+        case LockStep():
+            return f"{'take' if isinstance(step, TakeLocks) else 'release'} the update locks of app {step.app_id}"
         case UpdateMetadata():
             return f"rename {step.container.service_name} to {step.name}"
         case ContainerStep():
@@ -59,6 +66,8 @@ def app_and_service_of(step: Step) -> tuple[int, str]:
     match step:
         case StartService():
             return step.service.app_id, step.service.service_name
+        case LockStep():
+            return step.app_id, ""
         case ContainerStep():
             return step.container.app_id, step.container.service_name
         case PullImage():

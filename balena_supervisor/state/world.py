@@ -20,6 +20,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     volumes: tuple[Volume, ...] = ()
     images: ImageState = ImageState()
     commits: dict[int, str] = {}
+    #: app id -> services whose update locks are the supervisor's own
+    locks: dict[int, frozenset[str]] = {}
     supervisor_network_ready: bool = True
 
 

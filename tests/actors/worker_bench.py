@@ -155,7 +155,7 @@ def service(image_id: str, name: str = "main", *, running: bool = True, **config
         image_name="a.io/x:1",
         docker_image_id=image_id,
         running=running,
-        depends_on=(),
+        depends_on={},
         config=ServiceConfig(**settings),
     )
 

@@ -101,7 +101,7 @@ class Workshop:
             image_name=image,
             docker_image_id=self.image_id(image),
             running=True,
-            depends_on=(),
+            depends_on={},
             config=ServiceConfig(**{**settings, **config}),  # type: ignore[arg-type]  # checked by what the engine says
         )
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow, ImageState, ImageTask
 from balena_supervisor.model.resource import Network, NetworkConfig, Volume, VolumeConfig
-from balena_supervisor.model.service import Container, ContainerTask, Endpoint, Service, ServiceConfig
+from balena_supervisor.model.service import STARTED, Container, ContainerTask, Endpoint, Service, ServiceConfig
 from balena_supervisor.state import labels
 from balena_supervisor.state.features import SUPERVISOR_API
 from balena_supervisor.state.image_name import same_image
@@ -125,7 +125,7 @@ def services(draw: st.DrawFn, app_id: int, uuid: str, name: str, commit: str) ->
         image_name=image,
         docker_image_id=None,
         running=not draw(one_in(4)),
-        depends_on=(*draw(some(others)), *((shared,) if shared else ())),
+        depends_on=dict.fromkeys((*draw(some(others)), *((shared,) if shared else ())), STARTED),
         config=config,
     )
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.service import STARTED
 from balena_supervisor.state.compare import differences
 from balena_supervisor.state.compose import problems
 from balena_supervisor.state.compose_fields import FIELDS, JOINT_FIELDS
@@ -30,7 +31,7 @@ def test_an_app_has_its_services_networks_and_volumes() -> None:
     assert [volume.engine_name for volume in app.volumes] == ["4711_data"]
     made = app.services[0]
     assert (made.app_name, made.service_id, made.image_id, made.release_id) == ("acme", 91, 8080, 77)
-    assert (made.running, made.depends_on, made.docker_image_id) == (False, ("db",), "sha256:4f1e")
+    assert (made.running, made.depends_on, made.docker_image_id) == (False, {"db": STARTED}, "sha256:4f1e")
     assert made.config.image == "sha256:4f1e"
     assert made.warnings == ("fields that are not supported are left out: expose",)
 

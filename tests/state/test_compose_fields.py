@@ -197,6 +197,9 @@ def test_what_is_left_out_is_said_once(composition: dict[str, Any], path: str) -
         ({"labels": "a=b"}, "labels"),
         ({"environment": "a=b"}, "environment"),
         ({"depends_on": "db"}, "depends_on"),
+        ({"depends_on": {"db": "service_healthy"}}, "depends_on.db"),
+        ({"depends_on": {"db": {"condition": "service_fine"}}}, "depends_on.db.condition"),
+        ({"depends_on": {"db": {"condition": ["service_started"]}}}, "depends_on.db.condition"),
         ({"command": {}}, "command"),
         ({"volumes": {}}, "volumes"),
         ({"volumes": [5]}, "volumes.0"),
@@ -212,9 +215,19 @@ def test_what_makes_no_sense_stops_the_app_and_is_named(composition: dict[str, A
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(["db", "cache"], ("db", "cache")), ({"db": {"condition": "service_healthy"}}, ("db",)), ([], ()), (None, ())],
+    [
+        (["db", "cache"], {"db": "service_started", "cache": "service_started"}),
+        ({"db": {"condition": "service_healthy", "restart": True}}, {"db": "service_healthy"}),
+        (
+            {"db": {"condition": "service_completed_successfully"}, "cache": {}, "web": None},
+            {"db": "service_completed_successfully", "cache": "service_started", "web": "service_started"},
+        ),
+        ([], {}),
+        ({}, {}),
+        (None, {}),
+    ],
 )
-def test_dependencies_are_a_list_or_the_keys_of_a_mapping(value: Any, expected: tuple[str, ...]) -> None:
+def test_dependencies_are_a_list_or_a_mapping_to_conditions(value: Any, expected: dict[str, str]) -> None:
     assert composed({"depends_on": value}).depends_on == expected
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from balena_supervisor.model.device import Configuration
-from balena_supervisor.model.service import Endpoint
+from balena_supervisor.model.service import STARTED, Endpoint
 from balena_supervisor.state.compose_networks import endpoint_body, read_endpoint
 from tests.state.composing import CONTAINER_ID, UUID, composed, config, problem
 
@@ -86,8 +86,11 @@ def test_what_would_fail_only_at_the_start_stops_the_app(composition: dict[str, 
 
 
 def test_sharing_the_network_of_a_service_means_depending_on_it() -> None:
-    assert composed({"network_mode": "service:db"}).depends_on == ("db",)
-    assert composed({"network_mode": "service:db", "depends_on": ["db", "x"]}).depends_on == ("db", "x")
+    assert composed({"network_mode": "service:db"}).depends_on == {"db": STARTED}
+    assert composed({"network_mode": "service:db", "depends_on": ["db", "x"]}).depends_on == {
+        "db": STARTED,
+        "x": STARTED,
+    }
 
 
 @pytest.mark.parametrize("mode", ["host", "none", "service:db"])

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from balena_supervisor.model.image import ImageDetails, ImageRow, ImageState, ImageTask
-from balena_supervisor.model.service import Service
+from balena_supervisor.model.service import STARTED, Service
 from balena_supervisor.state.plan import Plan, plan
 from balena_supervisor.state.world import World
 from balena_supervisor.steps import CleanupImages, KillService, RemoveImage, RemoveNetwork, SaveImages, StartService
@@ -36,7 +36,7 @@ def test_a_service_that_shares_the_network_of_one_that_the_release_lacks_is_not_
     web = service("web")
     web = msgspec.structs.replace(
         web,
-        depends_on=("vpn",),
+        depends_on={"vpn": STARTED},
         config=msgspec.structs.replace(web.config, networks={}, network_mode="service:vpn"),
     )
     planned = plan(world(of=[web]), [app(web)])

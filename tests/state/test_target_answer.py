@@ -9,7 +9,7 @@ import pytest
 
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.resource import IpamPool, Network, NetworkConfig, Volume
-from balena_supervisor.model.service import Endpoint, Healthcheck, Mount, PortBinding, Service, ServiceConfig
+from balena_supervisor.model.service import STARTED, Endpoint, Healthcheck, Mount, PortBinding, Service, ServiceConfig
 from balena_supervisor.state.target_answer import KEY_VARIABLES, local_target, service_config
 
 CONFIG = ServiceConfig(
@@ -38,7 +38,7 @@ def service(docker_image_id: str | None = "sha256:aa", depends_on: tuple[str, ..
         image_name="repo/web:latest",
         docker_image_id=docker_image_id,
         running=True,
-        depends_on=depends_on,
+        depends_on=dict.fromkeys(depends_on, STARTED),
         config=CONFIG,
     )
 

@@ -10,7 +10,7 @@ import msgspec
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow, ImageState
 from balena_supervisor.model.resource import Network, Volume
-from balena_supervisor.model.service import Container, Endpoint, Service, ServiceConfig
+from balena_supervisor.model.service import STARTED, Container, Endpoint, Service, ServiceConfig
 from balena_supervisor.state.effects import commit_effect, effect
 from balena_supervisor.state.plan import Plan, plan
 from balena_supervisor.state.plan_images import image_of
@@ -38,7 +38,7 @@ def service(  # one parameter for each thing that the plan looks at
     present: bool = True,
     commit: str = "r1",
     running: bool = True,
-    depends_on: Sequence[str] = (),
+    depends_on: Sequence[str] | dict[str, str] = (),
     networks: Sequence[str] = ("default",),
     volumes: Sequence[str] = (),
     environment: dict[str, str] | None = None,
@@ -66,7 +66,7 @@ def service(  # one parameter for each thing that the plan looks at
         image_name=f"{image}:latest",
         docker_image_id=image_id if present else None,
         running=running,
-        depends_on=tuple(depends_on),
+        depends_on=dict(depends_on) if isinstance(depends_on, dict) else dict.fromkeys(depends_on, STARTED),
         config=config,
     )
 

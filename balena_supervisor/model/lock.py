@@ -1,0 +1,22 @@
+"""Update locks: files in the folder of a service that say "do not stop my app now" (spec device-api 10)."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class AppLock(msgspec.Struct, frozen=True, kw_only=True):
+    """Services of an app whose lock files are the supervisor's own, taken by this process or one before it."""
+
+    app_id: int
+    services: tuple[str, ...]
+
+
+class ForeignLock(msgspec.Struct, frozen=True, kw_only=True):
+    """A lock of somebody else that stopped the supervisor from taking its own. ``path`` is the file on the host,
+    ``since`` its time of modification as ISO text."""
+
+    app_id: int
+    service_name: str
+    path: str
+    since: str
