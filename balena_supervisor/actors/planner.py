@@ -46,7 +46,7 @@ from balena_supervisor.state.device_state import app_summaries, container_summar
 from balena_supervisor.state.plan import CommitUpdate, plan
 from balena_supervisor.state.take_back import commits_of, keys_of
 from balena_supervisor.state.words import app_and_service_of
-from balena_supervisor.state.world import Rules
+from balena_supervisor.state.world import Memory, Rules
 from balena_supervisor.steps import StartService, Step, StepDone, StepFailed, WithdrawSteps
 
 #: commands that a worker holds at most: twice its pool
@@ -209,7 +209,7 @@ class Planner(Actor):
                 keep_volumes=picture.configuration_or_default.local_mode,
             ),
             busy=picture.busy() | self._apply.subjects(),
-            stopped=self._apply.stopped(picture),
+            memory=Memory(stopped=self._apply.stopped(picture)),
         )
         now = self.clock.monotonic()
         steps, waiting = self._apply.admit(planned, OUTSTANDING, now=now, limit_s=self._retry_limit_s())

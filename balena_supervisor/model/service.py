@@ -136,6 +136,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     config: ServiceConfig
     #: what was dropped or could not be read, one line each
     warnings: tuple[str, ...] = ()
+    #: why it does not run when ``running`` is false
+    why_stopped: str = "the target says it shall not run"
+    #: made from a container that is there, not from a target: then the engine has its image, whatever the rows say
+    as_found: bool = False
 
     @property
     def container_name(self) -> str:

@@ -9,15 +9,20 @@ import msgspec
 
 from balena_supervisor.model.device import Configuration, HostFacts
 from balena_supervisor.model.service import Mount
-from balena_supervisor.state.coerce import is_truthy
+from balena_supervisor.state.coerce import is_truthy, to_int
 from balena_supervisor.state.compose_networks import can_join_networks
 from balena_supervisor.state.compose_notes import Notes
 from balena_supervisor.state.environment import both
+from balena_supervisor.state.strategies import (
+    DEFAULT_HANDOVER_TIMEOUT_S,
+    DOWNLOAD_THEN_KILL,
+    HANDOVER_TIMEOUT,
+    STRATEGIES,
+    STRATEGY,
+)
 
 _PREFIX = "io.balena.features."
 SUPERVISOR_API = _PREFIX + "supervisor-api"
-UPDATE_STRATEGY = "io.balena.update.strategy"
-UPDATE_STRATEGIES: Final = ("download-then-kill", "kill-then-download", "delete-then-download", "hand-over")
 
 _ENGINE_SOCKET = "/host/run/balena-engine.sock"
 _OLD_SOCKET = "/var/run/balena.sock"
@@ -57,10 +62,14 @@ def features(labels: Mapping[str, str], around: Around) -> Added:
 
 def check_labels(labels: Mapping[str, str], notes: Notes) -> None:
     """Warn of an update strategy that is none: it silently means the default, and ``handover`` is easily written."""
-    strategy = labels.get(UPDATE_STRATEGY)
-    if strategy is not None and strategy not in UPDATE_STRATEGIES:
-        expected = ", ".join(UPDATE_STRATEGIES)
-        notes.warn(f"labels.{UPDATE_STRATEGY}", f"{strategy!r} is none of {expected}; {UPDATE_STRATEGIES[0]} is used")
+    strategy = labels.get(STRATEGY)
+    if strategy is not None and strategy not in STRATEGIES:
+        expected = ", ".join(STRATEGIES)
+        notes.warn(f"labels.{STRATEGY}", f"{strategy!r} is none of {expected}; {DOWNLOAD_THEN_KILL} is used")
+    timeout = labels.get(HANDOVER_TIMEOUT)
+    if timeout is not None and to_int(timeout, positive=True) is None:
+        text = f"{timeout!r} is no number of milliseconds; {DEFAULT_HANDOVER_TIMEOUT_S * 1000:.0f} is used"
+        notes.warn(f"labels.{HANDOVER_TIMEOUT}", text)
 
 
 def _journal_logs(added: Added, _around: Around) -> None:

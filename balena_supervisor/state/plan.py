@@ -15,10 +15,10 @@ from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.coerce import is_truthy
 from balena_supervisor.state.image_rows import ImageRows
-from balena_supervisor.state.plan_app import plan_app, plan_removed_app
+from balena_supervisor.state.plan_app import Look, plan_app, plan_removed_app
 from balena_supervisor.state.plan_images import plan_images
-from balena_supervisor.state.world import Rules, World
-from balena_supervisor.steps import EnsureSupervisorNetwork, KillService, Step
+from balena_supervisor.state.world import Memory, Rules, World
+from balena_supervisor.steps import EnsureSupervisorNetwork, KillService, ReleaseLocks, Step
 
 SUPERVISOR_API = "io.balena.features.supervisor-api"
 SUPERVISOR_NETWORK = "network:supervisor0"
@@ -53,36 +53,43 @@ def plan(
     *,
     rules: Rules = Rules(),  # noqa: B008  # frozen
     busy: frozenset[str] = frozenset(),
-    stopped: frozenset[str] = frozenset(),
+    memory: Memory = Memory(),  # noqa: B008  # frozen
 ) -> Plan:
-    """The steps that can be taken now.
-
-    ``busy`` are the subjects of steps under way. ``stopped`` are ids of containers that were stopped because the
-    target said ``running: false``; they are started when it says true again.
-    """
+    """The steps that can be taken now. ``busy`` are the subjects of steps under way."""
     rows = ImageRows(world.images)
-    steps = plan_images(world, rows, target, rules, busy)
+    steps = plan_images(world, rows, target, rules, busy, memory.broken)
     waiting: list[Waiting] = []
     commits: list[CommitUpdate] = []
     gate = _supervisor_network(world, busy)
     if gate is not None:
         return Plan(steps=_free([*steps, *gate[0]], busy), waiting=(*waiting, *gate[1]))
-    by_id = {app.app_id: app for app in target}
-    for app in sorted(target, key=lambda app: app.app_id):
-        if app.problem or app.rejected:
-            waiting.append(_left_alone(app))
+    look = Look(world=world, rows=rows, rules=rules, busy=busy, memory=memory)
+    wanted: dict[int, ComposedApp | None] = {app.app_id: app for app in target}
+    for app_id in sorted(wanted.keys() | _current_apps(world) | rules.instead.keys() | world.locks.keys()):
+        app = rules.instead.get(app_id, wanted.get(app_id))
+        if app_id in rules.frozen:
             continue
-        app_steps, app_waiting = plan_app(world, rows, app, busy=busy, stopped=stopped)
+        app_steps, app_waiting = _plan_one(look, app_id, app)
         steps.extend(app_steps)
         waiting.extend(app_waiting)
-        settled = not app_steps and not app_waiting and not _app_is_busy(app.app_id, busy)
-        if settled and app.commit is not None and world.commits.get(app.app_id) != app.commit:
-            commits.append(CommitUpdate(app_id=app.app_id, commit=app.commit))
-    for app_id in sorted(_current_apps(world) - by_id.keys()):
-        app_steps, app_waiting = plan_removed_app(world, app_id, busy=busy, keep_volumes=rules.keep_volumes)
-        steps.extend(app_steps)
-        waiting.extend(app_waiting)
+        settled = not app_steps and all(wait.settled for wait in app_waiting) and not _app_is_busy(app_id, busy)
+        if not settled:
+            continue
+        if app_id in world.locks and app_id not in rules.held:
+            steps.append(ReleaseLocks(app_id=app_id, reason="nothing is left to do for the app"))
+        if app is None or app_id in rules.instead or app_waiting:
+            continue
+        if app.commit is not None and world.commits.get(app_id) != app.commit:
+            commits.append(CommitUpdate(app_id=app_id, commit=app.commit))
     return Plan(steps=_free(steps, busy), waiting=tuple(waiting), commits=tuple(commits))
+
+
+def _plan_one(look: Look, app_id: int, app: ComposedApp | None) -> tuple[list[Step], list[Waiting]]:
+    if app is None:
+        return plan_removed_app(look, app_id)
+    if app.problem or app.rejected:
+        return [], [_left_alone(app)]
+    return plan_app(look, app)
 
 
 def _free(steps: Sequence[Step], busy: frozenset[str]) -> tuple[Step, ...]:
@@ -95,7 +102,7 @@ def _free(steps: Sequence[Step], busy: frozenset[str]) -> tuple[Step, ...]:
 
 
 def _left_alone(app: ComposedApp) -> Waiting:
-    reason = app.problem or "the release is rejected: the device does not meet its contract"
+    reason = app.problem or "the release is rejected"
     return Waiting(subject=f"app:{app.app_id}", app_id=app.app_id, reason=reason, settled=True)
 
 
@@ -105,7 +112,7 @@ def _current_apps(world: World) -> set[int]:
 
 def _app_is_busy(app_id: int, busy: frozenset[str]) -> bool:
     prefixes = tuple(f"{kind}:{app_id}:" for kind in ("service", "network", "volume"))
-    return any(subject.startswith(prefixes) for subject in busy)
+    return any(subject.startswith(prefixes) or subject == f"lock:{app_id}" for subject in busy)
 
 
 def _supervisor_network(world: World, busy: frozenset[str]) -> tuple[list[Step], list[Waiting]] | None:

@@ -14,8 +14,8 @@ from balena_supervisor.state.compare import network_differences, volume_differen
 from balena_supervisor.state.image_rows import ImageRows
 from balena_supervisor.state.labels import SERVICE_ID
 from balena_supervisor.state.plan_services import AppView, plan_services
-from balena_supervisor.state.world import World, uses_network, uses_volume
-from balena_supervisor.steps import CreateNetwork, CreateVolume, KillService, RemoveNetwork, RemoveVolume, Step
+from balena_supervisor.state.world import Memory, Rules, World, uses_network, uses_volume
+from balena_supervisor.steps import CreateNetwork, CreateVolume, RemoveNetwork, RemoveVolume, Step
 
 LEGACY_CONTAINER = "io.balena.legacy-container"
 
@@ -34,28 +34,24 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     why: dict[str, str] = {}
 
 
-def plan_app(
-    world: World, rows: ImageRows, app: ComposedApp, *, busy: frozenset[str], stopped: frozenset[str]
-) -> tuple[list[Step], list[Waiting]]:
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """All that planning any app looks at."""
+
+    world: World
+    rows: ImageRows
+    rules: Rules
+    busy: frozenset[str]
+    memory: Memory
+
+
+def plan_app(look: Look, app: ComposedApp) -> tuple[list[Step], list[Waiting]]:
     """The steps of an app of the target."""
+    world = look.world
     containers = tuple(container for container in world.containers if container.app_id == app.app_id)
     app = _with_legacy_labels(app, containers)
     resources = _compare_resources(world, app)
-    steps, waiting = _resource_steps(resources, containers, _starting(app.app_id, containers, busy))
-    view = AppView(
-        app=app,
-        containers=containers,
-        tasks=tuple(task for task in world.tasks if task.app_id == app.app_id),
-        images=rows,
-        pulling=frozenset(task.ref.name for task in world.images.tasks if task.status == "Downloading"),
-        deleting=frozenset(task.ref.name for task in world.images.tasks if task.status == "Deleting"),
-        evicted=_evicted(resources, containers),
-        missing_networks=resources.missing_networks,
-        missing_volumes=resources.missing_volumes,
-        busy=busy,
-        stopped=stopped,
-    )
-    service_steps, service_waiting = plan_services(view)
+    steps, waiting = _resource_steps(resources, containers, _starting(app.app_id, containers, look.busy))
+    service_steps, service_waiting = plan_services(_view(look, app, containers, resources))
     return [*service_steps, *steps], [*service_waiting, *waiting]
 
 
@@ -73,28 +69,47 @@ def _with_legacy_labels(app: ComposedApp, containers: Sequence[Container]) -> Co
     return msgspec.structs.replace(app, services=(same,))
 
 
-def plan_removed_app(
-    world: World, app_id: int, *, busy: frozenset[str], keep_volumes: bool
-) -> tuple[list[Step], list[Waiting]]:
+def plan_removed_app(look: Look, app_id: int) -> tuple[list[Step], list[Waiting]]:
     """The steps of an app that is not in the target: containers first, then networks and volumes."""
-    containers = [container for container in world.containers if container.app_id == app_id]
-    starting = _starting(app_id, containers, busy)
-    reason = "the app is not in the target"
-    steps: list[Step] = []
-    waiting: list[Waiting] = []
+    world, rules = look.world, look.rules
+    containers = tuple(container for container in world.containers if container.app_id == app_id)
+    starting = _starting(app_id, containers, look.busy)
+    reason = "the data of the app is purged" if app_id in rules.purged else "the app is not in the target"
+    nothing = ComposedApp(app_id=app_id, app_uuid="", name="")
+    steps, waiting = plan_services(_view(look, nothing, containers, Resources(), reason))
     if starting:
         names = ", ".join(starting)
         text = f"app {app_id} is not in the target and is removed when the step on {names} has ended"
         waiting.append(Waiting(subject=f"app:{app_id}", app_id=app_id, reason=text))
-    if containers:
-        steps.extend(KillService(container=container, reason=reason) for container in containers)
-    elif not starting:
+    if not containers and not starting:
         networks = {network.name: network for network in world.networks if network.app_id == app_id}
         steps.extend(RemoveNetwork(network=network, reason=reason) for network in networks.values())
-        if not keep_volumes:
+        if app_id in rules.purged or not rules.keep_volumes:
             volumes = [volume for volume in world.volumes if volume.app_id == app_id]
             steps.extend(RemoveVolume(volume=volume, reason=reason) for volume in volumes)
     return steps, waiting
+
+
+def _view(
+    look: Look, app: ComposedApp, containers: tuple[Container, ...], resources: Resources, removal: str = ""
+) -> AppView:
+    world = look.world
+    return AppView(
+        app=app,
+        containers=containers,
+        tasks=tuple(task for task in world.tasks if task.app_id == app.app_id),
+        images=look.rows,
+        pulling=frozenset(task.ref.name for task in world.images.tasks if task.status == "Downloading"),
+        deleting=frozenset(task.ref.name for task in world.images.tasks if task.status == "Deleting"),
+        evicted=_evicted(resources, containers),
+        missing_networks=resources.missing_networks,
+        missing_volumes=resources.missing_volumes,
+        busy=look.busy,
+        locked=world.locks.get(app.app_id, frozenset()),
+        force=look.rules.forces(app.app_id),
+        memory=look.memory,
+        **({"removal": removal} if removal else {}),
+    )
 
 
 def _starting(app_id: int, containers: Sequence[Container], busy: frozenset[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from balena_supervisor.model.app import ComposedApp
@@ -10,6 +11,7 @@ from balena_supervisor.model.image import ImageRef
 from balena_supervisor.model.service import Service
 from balena_supervisor.state.image_name import same_image
 from balena_supervisor.state.image_rows import ImageRows
+from balena_supervisor.state.strategies import DELETE_THEN_DOWNLOAD, kills_first, strategy_of
 from balena_supervisor.state.world import Rules, World
 from balena_supervisor.steps import CleanupImages, PullImage, RemoveImage, SaveImages, Step
 
@@ -31,50 +33,100 @@ def image_of(service: Service) -> ImageRef:
     )
 
 
-def plan_images(
-    world: World, rows: ImageRows, target: Sequence[ComposedApp], rules: Rules, busy: AbstractSet[str] = frozenset()
+def plan_images(  # noqa: PLR0917  # what the whole plan looks at, in its order
+    world: World,
+    rows: ImageRows,
+    target: Sequence[ComposedApp],
+    rules: Rules,
+    busy: AbstractSet[str] = frozenset(),
+    broken: AbstractSet[str] = frozenset(),
 ) -> list[Step]:
     """Steps for all apps at once. Rejected apps get no pulls, but keep their images and rows.
 
     Steps under way and those of one round end in any order. So while rows are saved no image is removed, no image goes
     whose row is to be saved, and no row of an image that is being removed is saved: a name must not go just when a row
-    comes to rely on it. A save that fails again and again holds up nothing else.
+    comes to rely on it. A save that fails again and again holds up nothing else. Nothing is removed while a download
+    runs; but one that waits for its next try, perhaps for want of room, holds up no removal.
     """
-    steps: list[Step] = []
     wanted = {image_of(service): (service, app.rejected) for app in target for service in app.services}
     saved = {row.ref for row in world.images.available}
     under_way = [subject.removeprefix(_IMAGE) for subject in busy if subject.startswith(_IMAGE)]
     to_save: list[ImageRef] = []
-    pulled: set[str] = set()
+    missing: list[Service] = []
     for ref, (service, rejected) in wanted.items():
         present = service.docker_image_id is not None or rows.has(service)
         if present and ref not in saved:
             if not any(same_image(name, ref.name) for name in under_way):
                 to_save.append(ref)
-        elif not present and not rejected and ref.name not in pulled:
-            pulled.add(ref.name)
-            steps.append(PullImage(ref=ref, reason="the image is not on the engine"))
+        elif not present and not rejected:
+            missing.append(service)
+    removals: list[RemoveImage] = []
+    cleanup: tuple[str, ...] = ()
+    downloading = any(task.status == "Downloading" for task in world.images.tasks)
+    if not rules.keep_images and not downloading and _SAVING not in busy:
+        to_save_ids = {wanted[ref][0].docker_image_id for ref in to_save}
+        kept = wanted.keys() | rules.kept | _delta_sources(world, missing)
+        removals = [
+            step
+            for step in _removals(world, rows, target, kept, busy)
+            if step.row.docker_image_id not in to_save_ids
+            and not any(same_image(step.row.ref.name, ref.name) for ref in to_save)
+        ]
+        cleanup = tuple(image_id for image_id in world.images.cleanup if image_id not in to_save_ids)
+    going = {(step.row.ref.app_id, step.row.ref.service_name) for step in removals}
+    going |= {(t.ref.app_id, t.ref.service_name) for t in world.images.tasks if t.status == "Deleting"}
+    steps: list[Step] = [*_pulls(world, missing, going), *_renewals(wanted, broken)]
     if to_save:
         steps.append(
             SaveImages(refs=tuple(to_save), reason="the engine has the image already, it is noted for this release")
         )
-    downloading = bool(pulled) or any(task.status == "Downloading" for task in world.images.tasks)
-    if not rules.keep_images and not downloading and _SAVING not in busy:
-        to_save_ids = {wanted[ref][0].docker_image_id for ref in to_save}
-        steps.extend(
-            step
-            for step in _removals(world, rows, target, set(wanted), busy)
-            if step.row.docker_image_id not in to_save_ids
-            and not any(same_image(step.row.ref.name, ref.name) for ref in to_save)
-        )
-        cleanup = tuple(image_id for image_id in world.images.cleanup if image_id not in to_save_ids)
-        if cleanup:
-            steps.append(CleanupImages(image_ids=cleanup, reason="nothing needs these images"))
+    steps.extend(removals)
+    if cleanup:
+        steps.append(CleanupImages(image_ids=cleanup, reason="nothing needs these images"))
     return steps
 
 
+def _pulls(world: World, missing: Sequence[Service], going: AbstractSet[tuple[int, str]]) -> list[Step]:
+    """One for each name. By the strategy of a service its old container may have to go first, or its old image too."""
+    there = {(container.app_id, container.service_name) for container in world.containers}
+    pulls: dict[str, Step] = {}
+    for service in missing:
+        key = (service.app_id, service.service_name)
+        strategy = strategy_of(service.config.labels)
+        if kills_first(service.config.labels) and (key in there or (strategy == DELETE_THEN_DOWNLOAD and key in going)):
+            continue
+        step = PullImage(ref=image_of(service), reason="the image is not on the engine")
+        pulls.setdefault(service.image_name, step)
+    return list(pulls.values())
+
+
+def _renewals(wanted: Mapping[ImageRef, tuple[Service, bool]], broken: AbstractSet[str]) -> list[Step]:
+    reason = "the engine has lost a part of the image"
+    found = {
+        ref.name: PullImage(ref=ref, anew=True, reason=reason)
+        for ref, (service, rejected) in wanted.items()
+        if ref.name in broken and not rejected and service.docker_image_id is not None
+    }
+    return list(found.values())
+
+
+def _delta_sources(world: World, missing: Sequence[Service]) -> set[ImageRef]:
+    """What the missing images may be made from: the first image of the same service, unless it has to go first."""
+    sources: set[ImageRef] = set()
+    for service in missing:
+        if strategy_of(service.config.labels) == DELETE_THEN_DOWNLOAD:
+            continue
+        mine = (
+            row.ref
+            for row in world.images.available
+            if (row.ref.app_id, row.ref.service_name) == (service.app_id, service.service_name)
+        )
+        sources.update(itertools.islice(mine, 1))
+    return sources
+
+
 def _removals(
-    world: World, rows: ImageRows, target: Sequence[ComposedApp], wanted: set[ImageRef], busy: AbstractSet[str]
+    world: World, rows: ImageRows, target: Sequence[ComposedApp], kept: AbstractSet[ImageRef], busy: AbstractSet[str]
 ) -> list[RemoveImage]:
     """Also the image of a service that a step is at is kept: it may be starting one that nobody sees yet."""
     untouched = {app.app_id for app in target if app.problem or app.rejected}
@@ -82,7 +134,7 @@ def _removals(
     steps: list[RemoveImage] = []
     for row in world.images.available:
         starting = f"service:{row.ref.app_id}:{row.ref.service_name}" in busy
-        keep = row.ref in wanted or row.id in in_use or row.ref.app_id in untouched or starting
+        keep = row.ref in kept or row.id in in_use or row.ref.app_id in untouched or starting
         if not keep:
             steps.append(RemoveImage(row=row, reason="no service of the target or on the device uses this image"))
     return steps

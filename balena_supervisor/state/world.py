@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from balena_supervisor.model.image import ImageState
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.image import ImageRef, ImageState
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container, ContainerTask, Service
 
@@ -26,10 +27,48 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What local mode changes. There images are never removed or cleaned up, and volumes survive their app."""
+    """What the mode of the device and the orders of its users change.
+
+    In local mode images are never removed or cleaned up (``keep_images``), and volumes survive their app
+    (``keep_volumes``); ``kept`` are images that stay for a release that may have to come back. ``force`` removes update
+    locks of others, for all apps or for those in ``forced``. Apps in ``frozen`` get no steps; those in ``held`` keep
+    their locks although they are settled; of those in ``purged`` the volumes go in every mode. ``instead`` is what an
+    app shall be for now instead of what its target says; None: it shall be gone.
+    """
 
     keep_images: bool = False
     keep_volumes: bool = False
+    kept: frozenset[ImageRef] = frozenset()
+    force: bool = False
+    forced: frozenset[int] = frozenset()
+    frozen: frozenset[int] = frozenset()
+    held: frozenset[int] = frozenset()
+    purged: frozenset[int] = frozenset()
+    instead: dict[int, ComposedApp | None] = {}
+
+    def forces(self, app_id: int) -> bool:
+        return self.force or app_id in self.forced
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What the planner remembers and the engine does not tell.
+
+    ``stopped`` are ids of containers that were stopped by order; they are started when they shall run again. ``broken``
+    are names of images of which the engine has lost a part. ``depended`` maps app id and service name to the services
+    that it depended on when it was last in a target. ``booted_at`` is ISO text, ``reboot_wanted`` that something waits
+    for a reboot already.
+    """
+
+    stopped: frozenset[str] = frozenset()
+    broken: frozenset[str] = frozenset()
+    depended: dict[tuple[int, str], frozenset[str]] = {}
+    booted_at: str = ""
+    reboot_wanted: bool = False
+
+
+def is_running(container: Container) -> bool:
+    """Whether it has a process, or will have one again by itself."""
+    return container.status in {"Running", "paused", "restarting"}
 
 
 def newest_first(containers: Iterable[Container]) -> list[Container]:

@@ -18,7 +18,7 @@ from balena_supervisor.state.features import SUPERVISOR_API
 from balena_supervisor.state.image_name import same_image
 from balena_supervisor.state.names import SUPERVISOR_NETWORK
 from balena_supervisor.state.plan import Plan, plan
-from balena_supervisor.state.world import Rules, World
+from balena_supervisor.state.world import Memory, Rules, World
 from balena_supervisor.steps import (
     ContainerStep,
     CreateNetwork,
@@ -56,7 +56,8 @@ class Simulation:
         return recompose(self.target, self.world.images)
 
     def plan(self) -> Plan:
-        return plan(self.world, self.composed(), rules=self.rules, busy=self.busy, stopped=self.stopped)
+        memory = Memory(stopped=self.stopped)
+        return plan(self.world, self.composed(), rules=self.rules, busy=self.busy, memory=memory)
 
     def end_of_what_was_under_way(self) -> None:
         """Stops and removals, downloads and other steps of earlier: what the workers were at when it began."""

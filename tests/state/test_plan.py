@@ -1,4 +1,4 @@
-"""The decision table of the planner, row by row, and its gates."""
+"""The gates of the plan, and what goes on between the parts of an app. The tables are in test_decision_table.py."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import msgspec
 import pytest
 
 from balena_supervisor.model.app import ComposedApp
-from balena_supervisor.model.image import ImageState, ImageTask
-from balena_supervisor.model.service import ContainerTask
+from balena_supervisor.model.image import ImageState
 from balena_supervisor.state.effects import preview
 from balena_supervisor.state.plan import Plan, plan
 from balena_supervisor.state.words import words_of
-from balena_supervisor.state.world import Rules, World
+from balena_supervisor.state.world import Rules
 from balena_supervisor.steps import (
     CleanupImages,
-    CreateNetwork,
     CreateVolume,
     EnsureSupervisorNetwork,
     KillService,
     PullImage,
+    ReleaseLocks,
     RemoveContainer,
     RemoveImage,
     RemoveNetwork,
@@ -28,6 +27,7 @@ from balena_supervisor.steps import (
     SaveImages,
     StartService,
     StopService,
+    TakeLocks,
     UpdateMetadata,
 )
 from tests.state.worlds import (
@@ -38,13 +38,13 @@ from tests.state.worlds import (
     images,
     network,
     recompose,
-    ref,
     row,
     service,
     volume,
     world,
 )
 
+LOCKED = {APP: frozenset({"web", "other", "one", "two"})}
 WEB = service("web")
 CHANGED = service("web", environment={"A": "1"})
 NEXT = service("web", commit="r2")
@@ -60,99 +60,6 @@ def waits(planned: Plan) -> list[str]:
     return [entry.reason for entry in planned.waiting]
 
 
-ROWS: list[tuple[str, World, Any, list[str], str]] = [
-    ("nothing differs", world(container(WEB), of=[WEB]), WEB, [], ""),
-    (
-        "current is stopping",
-        world(
-            container(WEB),
-            of=[WEB],
-            tasks=(
-                ContainerTask(
-                    app_id=APP, service_name="web", status="Stopping", container_id=container(WEB).container_id
-                ),
-            ),
-        ),
-        CHANGED,
-        [],
-        "is being stopped",
-    ),
-    ("current is dead", world(container(WEB, status="Dead"), of=[WEB]), WEB, ["remove web"], ""),
-    (
-        "the image is being pulled",
-        world(images=ImageState(tasks=(ImageTask(ref=ref(ABSENT), status="Downloading"),))),
-        ABSENT,
-        ["pull img:latest"],
-        "is being pulled",
-    ),
-    ("install without image", world(), ABSENT, ["pull img:latest"], "not on the engine"),
-    (
-        "install with an image without row",
-        world(images=ImageState(details=images(WEB).details)),
-        WEB,
-        ["register image of web"],
-        "being registered",
-    ),
-    ("install with image", world(of=[WEB]), WEB, ["start web"], ""),
-    ("install of one that shall not run", world(of=[WEB]), service("web", running=False), ["create web"], ""),
-    (
-        "another release, images missing",
-        world(container(WEB), of=[WEB]),
-        NEW_IMAGE,
-        ["pull new:latest"],
-        "not on the engine",
-    ),
-    (
-        "another release, same config",
-        world(container(WEB), of=[WEB, NEXT]),
-        NEXT,
-        ["rename web to web_5_2_r2"],
-        "",
-    ),
-    ("created, never started", world(container(WEB, status="Installed"), of=[WEB]), WEB, ["start web"], ""),
-    ("exited is left to its restart policy", world(container(WEB, status="exited"), of=[WEB]), WEB, [], ""),
-    (
-        "exited because an address was late",
-        world(
-            container(WEB, status="exited", exit_error="x userland proxy: listen: cannot assign requested address"),
-            of=[WEB],
-        ),
-        WEB,
-        ["start web"],
-        "",
-    ),
-    ("shall not run, runs", world(container(WEB), of=[WEB]), service("web", running=False), ["stop web"], ""),
-    ("shall not run, exited", world(container(WEB, status="exited"), of=[WEB]), service("web", running=False), [], ""),
-    (
-        "shall not run, never started",
-        world(container(WEB, status="Installed"), of=[WEB]),
-        service("web", running=False),
-        [],
-        "",
-    ),
-    ("not in the target", world(container(WEB), of=[WEB]), None, ["kill web"], ""),
-    ("different config", world(container(WEB), of=[WEB]), CHANGED, ["kill web"], ""),
-    ("a surplus container", world(container(WEB, number=1), container(WEB, number=2), of=[WEB]), WEB, ["kill web"], ""),
-]
-
-
-@pytest.mark.parametrize(("_name", "current", "target", "steps", "wait"), ROWS, ids=[entry[0] for entry in ROWS])
-def test_the_decision_table(_name: str, current: World, target: Any, steps: list[str], wait: str) -> None:
-    wanted = app(*([target] if target else []), commit=target.commit if target else "r1")
-    planned = plan(current, [wanted])
-    assert words(planned) == steps
-    if wait:
-        assert any(wait in reason for reason in waits(planned)), waits(planned)
-    else:
-        assert waits(planned) == []
-
-
-def test_every_step_has_a_reason() -> None:
-    for _, current, target, _, _ in ROWS:
-        planned = plan(current, [app(*([target] if target else []))])
-        assert all(step.reason for step in planned.steps)
-
-
 def test_a_changed_field_is_named_in_the_reason() -> None:
     planned = plan(world(container(WEB), of=[WEB]), [app(CHANGED)])
     assert "environment" in planned.steps[0].reason
@@ -164,33 +71,19 @@ def test_a_preloaded_container_of_a_legacy_app_is_not_made_again() -> None:
     wanted = service("web", labels={"io.balena.service-id": "1"})
     assert words(plan(world(old, of=[WEB]), [app(wanted)])) == []
     other = service("other")
-    assert "kill web" in words(plan(world(old, of=[WEB, other]), [app(wanted, other)]))
+    assert "kill web" in words(plan(world(old, of=[WEB, other], locks=LOCKED), [app(wanted, other)]))
 
 
 def test_the_newest_of_two_containers_is_kept() -> None:
     old, new = container(WEB, number=1), container(WEB, number=2)
-    (step,) = plan(world(new, old, of=[WEB]), [app(WEB)]).steps
+    (step,) = plan(world(new, old, of=[WEB], locks=LOCKED), [app(WEB)]).steps
     assert isinstance(step, KillService)
     assert step.container == old
-
-
-def test_a_dependency_is_started_first() -> None:
-    db = service("db")
-    web = service("web", depends_on=["db"])
-    planned = plan(world(of=[db, web]), [app(web, db)])
-    assert words(planned) == ["start db"]
-    assert waits(planned) == ["depends on db, which has not been started"]
 
 
 def test_services_without_dependency_start_together() -> None:
     one, two = service("one"), service("two")
     assert words(plan(world(of=[one, two]), [app(one, two)])) == ["start one", "start two"]
-
-
-def test_an_exited_dependency_is_met() -> None:
-    db, web = service("db"), service("web", depends_on=["db"])
-    planned = plan(world(container(db, status="exited"), of=[db, web]), [app(web, db)])
-    assert words(planned) == ["start web"]
 
 
 def test_a_cycle_of_dependencies_waits_and_names_the_cycle() -> None:
@@ -210,27 +103,6 @@ def test_nothing_is_planned_for_a_busy_subject() -> None:
     planned = plan(world(of=[WEB]), [app(WEB)], busy=frozenset({f"service:{APP}:web"}))
     assert words(planned) == []
     assert not planned.empty
-
-
-def test_a_stopped_container_is_started_when_the_target_says_so_again() -> None:
-    stopped = container(WEB, status="exited")
-    planned = plan(world(stopped, of=[WEB]), [app(WEB)], stopped=frozenset({stopped.container_id}))
-    assert words(planned) == ["start web"]
-
-
-def test_a_new_service_waits_for_all_images_of_the_release() -> None:
-    other = service("other", image="other", present=False)
-    planned = plan(world(of=[WEB]), [app(WEB, other)])
-    assert words(planned) == ["pull other:latest"]
-    assert "starts when all images of the release are there: other" in waits(planned)
-
-
-def test_a_missing_network_and_volume_are_made_before_the_service_starts() -> None:
-    web = service("web", networks=["front"], volumes=["data"])
-    target = app(web, networks=[network("front")], volumes=[volume()])
-    planned = plan(world(of=[web], networks=()), [target])
-    assert [type(step) for step in planned.steps] == [CreateNetwork, CreateVolume]
-    assert waits(planned) == ["network front is not there yet"]
 
 
 def test_a_network_that_left_the_target_goes_after_its_users() -> None:
@@ -260,7 +132,8 @@ def test_what_a_start_under_way_may_use_is_not_removed_below_it() -> None:
 def test_a_changed_volume_stops_every_service_that_uses_it() -> None:
     one, two, other = service("one", volumes=["data"]), service("two", volumes=["data"]), service("other")
     target = app(one, two, other, volumes=[volume(driver="nfs")])
-    current = world(container(one), container(two), container(other), of=[one, two, other], volumes=(volume(),))
+    there = [container(one), container(two), container(other)]
+    current = world(*there, of=[one, two, other], volumes=(volume(),), locks=LOCKED)
     first = plan(current, [target])
     assert words(first) == ["kill one", "kill two"]
     end, plans = converge(current, [target])
@@ -285,8 +158,10 @@ def test_a_removed_app_goes_in_order_and_its_volumes_by_the_rules(keep: bool) ->
     current = world(container(WEB), of=[WEB], volumes=(volume(),))
     end, plans = converge(current, [], Rules(keep_volumes=keep))
     kinds = [[type(step) for step in planned.steps] for planned in plans]
-    assert kinds[0] == [KillService]
-    assert [kind for kind in kinds[1] if kind is not RemoveImage] == [RemoveNetwork, *([] if keep else [RemoveVolume])]
+    assert kinds[:2] == [[TakeLocks], [KillService]]
+    assert [kind for kind in kinds[2] if kind is not RemoveImage] == [RemoveNetwork, *([] if keep else [RemoveVolume])]
+    assert kinds[-1] == [ReleaseLocks]
+    assert not end.locks
     assert bool(end.volumes) == keep
 
 
@@ -317,12 +192,6 @@ def test_images_are_removed_only_when_nobody_needs_them_and_not_in_local_mode() 
     current = world(container(WEB), images=images(WEB, old))
     assert [type(s) for s in plan(current, [app(WEB)]).steps] == [RemoveImage]
     assert plan(current, [app(WEB)], rules=Rules(keep_images=True)).empty
-
-
-def test_nothing_is_removed_while_an_image_is_missing() -> None:
-    old = service("old", image="old")
-    planned = plan(world(images=images(old)), [app(ABSENT)])
-    assert [type(step) for step in planned.steps] == [PullImage]
 
 
 def test_images_of_an_app_that_cannot_be_built_are_kept() -> None:
@@ -358,8 +227,9 @@ def test_the_preview_of_an_update_shows_its_rounds_in_order() -> None:
     rounds = preview(current, lambda state: recompose(target, state))
     kinds = [[type(step) for step in entry.steps] for entry in rounds]
     assert kinds[0] == [PullImage]
-    assert kinds[1] == [KillService]
-    assert StartService in kinds[2]
+    assert kinds[1:3] == [[TakeLocks], [KillService]]
+    assert StartService in kinds[3]
+    assert kinds[-1] == [ReleaseLocks]
     assert rounds[-1].commits[0].commit == "r2"
 
 
