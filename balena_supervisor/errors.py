@@ -115,6 +115,18 @@ class ImageBroken(EngineError):
     code = "image-broken"
 
 
+class OrderEnded(SupervisorError):
+    """An order of a user was cancelled, or ended by an error on the way; HTTP 503."""
+
+    code = "order-ended"
+
+
+class Unavailable(SupervisorError):
+    """The host does not offer, or refuses, what is needed; ``what`` names it."""
+
+    code = "unavailable"
+
+
 class NotReady(SupervisorError):
     """An actor or snapshot that is needed for an answer is not there yet; HTTP 503."""
 

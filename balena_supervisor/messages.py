@@ -3,7 +3,7 @@ runtime itself, which are in ``runtime``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,7 +15,7 @@ from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container, ContainerTask, ServiceExit
 from balena_supervisor.model.state import DeviceState, EngineLink, Seq
 from balena_supervisor.model.target import ServiceKey, TargetState
-from balena_supervisor.runtime.message import Command, Event, Query
+from balena_supervisor.runtime.message import Action, Command, Event, Query
 
 # --- configuration -------------------------------------------------------------------------------------------------
 
@@ -77,6 +77,64 @@ class TargetApplied(Event, frozen=True, kw_only=True):
     """From the planner: nothing is left to do for the target of this version."""
 
     version: int
+
+
+# --- orders of users -----------------------------------------------------------------------------------------------
+
+
+class Order(Action[None], frozen=True, kw_only=True):
+    """Base of what a user asks of the planner. Answered when it is done, or with the error that ended it.
+
+    Orders for one app, and those for the device, are carried out one after the other. Raises ``NotFound`` for an app or
+    service that is not there, ``Locked`` when a user's update lock stands in the way (then nothing has changed),
+    ``OrderEnded`` when it was cancelled. ``force`` removes such locks. Should the planner end meanwhile, the order is
+    given up and the target is applied.
+    """
+
+    force: bool = False
+
+
+class AppOrder(Order, frozen=True, kw_only=True):
+    """``verb`` is ``restart`` (all containers are made anew as they are) or ``purge`` (with empty volumes)."""
+
+    verb: Literal["restart", "purge"]
+    app_id: int
+
+
+class ServiceOrder(Order, frozen=True, kw_only=True):
+    """``verb`` is ``restart``, ``start`` or ``stop``. What was stopped stays so until it is started or restarted, or the
+    target defines it otherwise, also over a restart of the supervisor. ``start`` needs no locks."""
+
+    verb: Literal["restart", "start", "stop"]
+    app_id: int
+    service_name: str
+
+
+class DeviceOrder(Order, frozen=True, kw_only=True):
+    """``verb`` is ``reboot`` or ``shutdown``. Answered when the locks of all apps are taken; the device goes down a
+    second later. ``force`` also overrides a host OS update that is not finished."""
+
+    verb: Literal["reboot", "shutdown"]
+
+
+class CancelOrder(Command[None], frozen=True, kw_only=True):
+    """To the planner: give up an order; what it has done so far is put right by the next apply. A repeat finds none."""
+
+    number: int
+
+
+class ApplyNow(Command[None], frozen=True, kw_only=True):
+    """To the planner: try at once what waits for its next try. With ``force`` locks of others are removed until the
+    target is applied. A repeat does the same."""
+
+    force: bool = False
+
+
+class GoDown(Action[None], frozen=True, kw_only=True):
+    """From the planner to host-config: reboot the device or shut it down, a second after this came. Raises
+    ``Unavailable`` when the host cannot be asked, or refuses."""
+
+    verb: Literal["reboot", "shutdown"]
 
 
 # --- pictures of the workers ---------------------------------------------------------------------------------------

@@ -138,6 +138,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     #: why it does not run when ``running`` is false
     why_stopped: str = "the target says it shall not run"
+    #: the target wants it to run, but a user has stopped it
+    stopped_by_user: bool = False
     #: made from a container that is there, not from a target: then the engine has its image, whatever the rows say
     as_found: bool = False
 

@@ -39,6 +39,8 @@ from balena_supervisor.steps import (
 )
 
 ROUNDS_LIMIT = 100
+#: when a container of the model was made: newer than any that is there
+JUST_NOW = "9999-01-01T00:00:00.000Z"
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +108,7 @@ def _(step: StartService, world: World) -> World:
         release_id=service.release_id,
         commit=service.commit,
         status=status,
-        created_at="",
+        created_at=JUST_NOW,
         docker_image_id=service.docker_image_id or "",
         config=_as_created(service.config, present_ids(mine)),
     )

@@ -12,13 +12,23 @@ from hypothesis import strategies as st
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow, ImageState, ImageTask
 from balena_supervisor.model.resource import Network, NetworkConfig, Volume, VolumeConfig
-from balena_supervisor.model.service import STARTED, Container, ContainerTask, Endpoint, Service, ServiceConfig
+from balena_supervisor.model.service import (
+    COMPLETED,
+    HEALTHY,
+    STARTED,
+    Container,
+    ContainerTask,
+    Endpoint,
+    Service,
+    ServiceConfig,
+)
 from balena_supervisor.state import labels
 from balena_supervisor.state.features import SUPERVISOR_API
 from balena_supervisor.state.image_name import same_image
 from balena_supervisor.state.names import SUPERVISOR_NETWORK
 from balena_supervisor.state.plan_app import LEGACY_CONTAINER
 from balena_supervisor.state.plan_images import image_of
+from balena_supervisor.state.strategies import STRATEGIES, STRATEGY
 from balena_supervisor.state.world import Rules, World
 from tests.state import worlds
 
@@ -91,6 +101,8 @@ def services(draw: st.DrawFn, app_id: int, uuid: str, name: str, commit: str) ->
     """A service as a target has it, before its image is looked up."""
     image = draw(one_of(*IMAGES))
     own = {"io.balena.service-name": name}
+    if draw(one_in(2)):
+        own[STRATEGY] = draw(one_of(*STRATEGIES))
     api = draw(one_in(5))
     if api:
         own[SUPERVISOR_API] = "1"
@@ -125,7 +137,10 @@ def services(draw: st.DrawFn, app_id: int, uuid: str, name: str, commit: str) ->
         image_name=image,
         docker_image_id=None,
         running=not draw(one_in(4)),
-        depends_on=dict.fromkeys((*draw(some(others)), *((shared,) if shared else ())), STARTED),
+        depends_on={
+            **{other: draw(one_of(STARTED, STARTED, HEALTHY, COMPLETED)) for other in draw(some(others))},
+            **({shared: STARTED} if shared else {}),
+        },
         config=config,
     )
 
@@ -207,6 +222,7 @@ def _situations(
         volumes=tuple({one.engine_name: one for one in found + ([] if calm else draw(_other_volumes))}.values()),
         images=draw(_images(tuple(image_of(service) for service in wanted))),
         commits=draw(st.dictionaries(st.sampled_from(list(APPS)), st.sampled_from(COMMITS))),
+        locks={app_id: frozenset(draw(some(NAMES, 4))) for app_id in draw(some(tuple(APPS)))},
         supervisor_network_ready=not draw(one_in(4)),
     )
     exited = [c.container_id for c in containers if c.status == "exited"]
@@ -285,6 +301,8 @@ def _containers(draw: st.DrawFn, of: Service | None) -> Container:
         status=draw(one_of(*STATUSES)),
         created_at=f"2026-01-01T00:00:0{draw(one_of(*range(10)))}.000Z",
         exit_error=draw(one_of("", "", "", LATE_ADDRESS)),
+        exit_code=draw(one_of(0, 0, 1)),
+        health=draw(one_of("", "", "healthy", "starting", "unhealthy")),
         docker_image_id=image,
         config=msgspec.structs.replace(of.config, image=image, labels={**of.config.labels, **marks}),
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from balena_supervisor.model.app import ComposedApp
-from balena_supervisor.model.service import Container, Service
+from balena_supervisor.model.service import COMPLETED, HEALTHY, Container, Service
 from balena_supervisor.state.compose_networks import shares_service
 from balena_supervisor.state.plan import Plan
 from balena_supervisor.state.plan_app import LEGACY_CONTAINER
@@ -24,13 +24,21 @@ def bound(world: World, target: Sequence[ComposedApp]) -> int:
     containers = Counter((c.app_id, c.service_name) for c in world.containers)
     rows = Counter(row.ref.name for row in world.images.available)
     chain = max((len(app.services) for app in target), default=0)
-    return 8 + max(containers.values(), default=0) + max(rows.values(), default=0) + 2 * chain
+    return 14 + max(containers.values(), default=0) + max(rows.values(), default=0) + 3 * chain
 
 
-def can_wait_for_ever(app: ComposedApp) -> set[str]:
+def _never_fulfils(condition: str, containers: Sequence[Container]) -> bool:
+    """Whether what is there will not do what is waited for by itself."""
+    if condition == COMPLETED:
+        return not any(c.status == "exited" and c.exit_code == 0 for c in containers)
+    return condition == HEALTHY and not any(c.status in _RUNS and c.health != "unhealthy" for c in containers)
+
+
+def can_wait_for_ever(app: ComposedApp, end: World) -> set[str]:
     """Services that need, over however many others, one that will not be started: on a cycle of dependencies, or one
-    that shall not run, or the network of one that the release does not have."""
+    that shall not run, or does not become what they wait for, or the network of one that the release does not have."""
     services = {service.service_name: service for service in app.services}
+    there = {name: [c for c in _of(app, end) if c.service_name == name] for name in services}
 
     def reached(name: str) -> set[str]:
         found: set[str] = set()
@@ -44,7 +52,8 @@ def can_wait_for_ever(app: ComposedApp) -> set[str]:
 
     def hopeless(name: str) -> bool:
         other = shares_service(services[name].config.network_mode)
-        return name in reached(name) or bool(other and other not in services)
+        unmet = [n for n, c in services[name].depends_on.items() if n in services and _never_fulfils(c, there[n])]
+        return name in reached(name) or bool(other and other not in services) or bool(unmet)
 
     def never_starts(name: str) -> bool:
         return hopeless(name) or not services[name].running
@@ -61,9 +70,11 @@ def check_outcome(begun: World, device: Simulation, last: Plan) -> None:
             _left_alone(app, begun, device.world)
             continue
         names = {name for app_id, name in waits if app_id == app.app_id}
-        assert names <= can_wait_for_ever(app), last.waiting
+        assert names <= can_wait_for_ever(app, device.world), last.waiting
+        assert names or app.app_id not in device.world.locks
         _check_app(app, begun, device, names)
     assert {app_id for app_id, _ in waits} <= apps.keys(), last.waiting
+    assert device.world.locks.keys() <= apps.keys()
     assert last.empty == (not waits)
     assert {c.app_id for c in device.world.containers} | {n.app_id for n in device.world.networks} <= apps.keys()
     kept = {v.engine_name for v in begun.volumes if v.app_id in apps or device.rules.keep_volumes}

@@ -18,12 +18,14 @@ from balena_supervisor.state.features import SUPERVISOR_API
 from balena_supervisor.state.image_name import same_image
 from balena_supervisor.state.names import SUPERVISOR_NETWORK
 from balena_supervisor.state.plan import Plan, plan
+from balena_supervisor.state.strategies import HAND_OVER, strategy_of
 from balena_supervisor.state.world import Memory, Rules, World
 from balena_supervisor.steps import (
     ContainerStep,
     CreateNetwork,
     CreateVolume,
     EnsureSupervisorNetwork,
+    HandOver,
     KillService,
     PullImage,
     RemoveContainer,
@@ -34,6 +36,8 @@ from balena_supervisor.steps import (
     StartService,
     Step,
     StopService,
+    TakeLocks,
+    UpdateMetadata,
 )
 from tests.state.any_world import Situation, seen_images, wanted_names
 from tests.state.worlds import recompose
@@ -49,6 +53,8 @@ class Simulation:
         self.target = target
         self.rules = rules
         self.made: Counter[str] = Counter()
+        #: app ids of which a user holds an update lock
+        self.user_locks: set[int] = set()
         #: the images that the engine has by name, whether or not anybody asks for them now
         self.engine = {name: details.id for name, details in start.world.images.details.items()}
 
@@ -63,10 +69,12 @@ class Simulation:
         """Stops and removals, downloads and other steps of earlier: what the workers were at when it began."""
         stopping = {task.container_id for task in self.world.tasks}
         gone = [c for c in self.world.containers if c.container_id in stopping or c.status == "removing"]
+        left = [c for c in self.world.containers if c not in gone]
+        healthy = [msgspec.structs.replace(c, health="healthy") if c.health == "starting" else c for c in left]
         self.world = msgspec.structs.replace(
             self.world,
             tasks=(),
-            containers=tuple(c for c in self.world.containers if c not in gone),
+            containers=tuple(healthy),
             images=msgspec.structs.replace(self.world.images, tasks=()),
         )
         self.busy = frozenset()
@@ -94,7 +102,10 @@ class Simulation:
         """The effect of one step; what the engine would refuse, or nobody could want, is an ``AssertionError``."""
         problem = self.refusal(step)
         assert not problem, f"{type(step).__name__} of {step.subject}: {problem}"
+        self.check_promises(step)
         before = self.world
+        if isinstance(step, TakeLocks) and step.app_id in self.user_locks and not step.force:
+            return
         if isinstance(step, CreateNetwork | CreateVolume | PullImage):
             self.made[step.subject] += 1
         if isinstance(step, StartService) and not _of_service(before, step.service):
@@ -107,6 +118,19 @@ class Simulation:
             had, has = ({details.id for details in w.images.details.values()} for w in (before, self.world))
             used = {container.docker_image_id for container in before.containers}
             assert used & had <= has, f"the image of a container went with {step.row}"
+
+    def check_promises(self, step: Step) -> None:
+        """Nothing is stopped or renamed without its lock, and no volume goes that its app still has as it is."""
+        if isinstance(step, KillService | StopService | HandOver | UpdateMetadata):
+            one = step.container
+            for_network = isinstance(step, KillService) and "supervisor0" in step.reason
+            assert for_network or one.service_name in self.world.locks.get(one.app_id, ()), f"no lock for {step}"
+        if isinstance(step, HandOver):
+            assert strategy_of(step.service.config.labels) == HAND_OVER
+        if isinstance(step, RemoveVolume):
+            apps = [app for app in self.composed() if app.app_id == step.volume.app_id]
+            same = [v for app in apps for v in app.volumes if v.name == step.volume.name]
+            assert not apps or (same and same[0].config != step.volume.config), f"{step.volume} is still wanted"
 
     def refusal(self, step: Step) -> str:
         """Why a step cannot be taken, or is senseless, now; ``""`` when it can."""
@@ -121,6 +145,15 @@ class Simulation:
             case StartService() if not _of_service(self.world, step.service):
                 service = msgspec.structs.replace(step.service, running=False)
                 self.carry_out(msgspec.structs.replace(step, service=service))
+            case HandOver():
+                config = msgspec.structs.replace(step.container.config, restart="no")
+                self._replace(step.container, msgspec.structs.replace(step.container, config=config))
+                both = msgspec.structs.replace(step.container, app_id=-1)
+                there = self.world
+                self._replace(step.container, both)
+                self.world = effect(StartService(service=step.service), self.world)
+                old = next(c for c in there.containers if c.container_id == step.container.container_id)
+                self._replace(both, old)
             case KillService():
                 stopped = msgspec.structs.replace(step.container, status="exited")
                 self._replace(step.container, stopped)
@@ -155,6 +188,11 @@ def refusal(world: World, step: Step) -> str:
     match step:
         case StartService():
             return _start_refusal(world, step.service)
+        case HandOver():
+            without = msgspec.structs.replace(
+                world, containers=tuple(c for c in world.containers if c.container_id != step.container.container_id)
+            )
+            return _container_refusal(world, step) or _start_refusal(without, step.service)
         case ContainerStep():
             return _container_refusal(world, step)
         case RemoveImage():

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 
 from balena_supervisor.model.image import ImageTask
 from balena_supervisor.model.service import Container
+from balena_supervisor.state.features import SUPERVISOR_API
 from balena_supervisor.steps import PullImage, RemoveImage, StartService, Step
 from tests.state.any_world import Case, cases
 from tests.state.outcome import check_outcome
@@ -85,9 +86,24 @@ def test_slow_and_failing_steps_never_stand_in_the_way_of_others(case: Case) -> 
     device = Troubled(case)
     device.end_of_what_was_under_way()
     device.ends = device.random.choice((("done",), ("done", "failed"), ("done", "done", "half", "failed")))
+    locked = device.user_locks = {app.app_id for app in case.target if device.random.randint(0, 3) == 0}
+    held = {app_id for app_id in locked if device.world.locks.get(app_id)}
+    stood = {c for c in ids(device) if c[0] in locked - held}
     for _ in range(ROUNDS):
         device.round()
+    assert stood <= ids(device), "a container went although a user held the lock of its app"
+    device.user_locks = set()
     settled(device)
+
+
+def ids(device: Troubled) -> set[tuple[int, str]]:
+    """All containers but the dead and those that use a wrong ``supervisor0``."""
+    ready = device.world.supervisor_network_ready
+    return {
+        (c.app_id, c.container_id)
+        for c in device.world.containers
+        if c.status != "Dead" and (ready or SUPERVISOR_API not in c.config.labels)
+    }
 
 
 class Redirected(Troubled):
@@ -106,6 +122,11 @@ class Redirected(Troubled):
         if any(step in self._old or step in self._meeting for step in self._under_way):
             self._meeting += tuple(step for step in steps if isinstance(step, StartService))
         super().sent(steps)
+
+    def check_promises(self, step: Step) -> None:
+        """What was begun for the old target keeps the promises to that one."""
+        if step not in self._old:
+            super().check_promises(step)
 
     def carry_out(self, step: Step) -> None:
         if step not in (*self._old, *self._meeting) or not self.refusal(step):
