@@ -102,8 +102,11 @@ class AppOrder(Order, frozen=True, kw_only=True):
 
 
 class ServiceOrder(Order, frozen=True, kw_only=True):
-    """``verb`` is ``restart``, ``start`` or ``stop``. What was stopped stays so until it is started or restarted, or the
-    target defines it otherwise, also over a restart of the supervisor. ``start`` needs no locks."""
+    """``verb`` is ``restart``, ``start`` or ``stop``. ``start`` needs no locks.
+
+    What was stopped stays so until it is started or restarted, or the target defines it otherwise; also over a restart
+    of the supervisor.
+    """
 
     verb: Literal["restart", "start", "stop"]
     app_id: int

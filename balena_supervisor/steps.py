@@ -121,10 +121,17 @@ class HandOver(ContainerStep, frozen=True, kw_only=True):
     service: Service
     timeout_s: float
     device_name: str = ""
+    #: in which the target differs
+    fields: tuple[str, ...] = ()
 
 
 class KillService(ContainerStep, frozen=True, kw_only=True):
-    """Stop the container and remove it with its anonymous volumes. A repeat answers 404: done."""
+    """Stop the container and remove it with its anonymous volumes. A repeat answers 404: done.
+
+    ``fields`` are those in which the target differs, if that is the reason.
+    """
+
+    fields: tuple[str, ...] = ()
 
 
 class RemoveContainer(ContainerStep, frozen=True, kw_only=True):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
-from balena_supervisor.actors.picture import Picture, worker_of
-from balena_supervisor.errors import ErrorRecord, Withdrawn
+from balena_supervisor.actors.picture import worker_of
+from balena_supervisor.errors import ErrorRecord, ImageBroken, Locked, NoSpace, Withdrawn
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.lock import ForeignLock
 from balena_supervisor.model.state import (
-    AppSummary,
-    ContainerSummary,
     Decision,
     DeviceState,
-    EngineLink,
-    ImageSummary,
+    LockSummary,
     Seq,
     StepId,
     Waiting,
@@ -24,12 +24,15 @@ from balena_supervisor.model.state import (
 from balena_supervisor.state.backoff import BackOff, Failure
 from balena_supervisor.state.plan import CommitUpdate, Plan
 from balena_supervisor.state.words import app_and_service_of, words_of
-from balena_supervisor.steps import KillService, PullImage, Step, StopService
+from balena_supervisor.state.world import World
+from balena_supervisor.steps import HandOver, KillService, PullImage, StartService, Step, StopService, TakeLocks
 
 DECISIONS_KEPT = 200
-#: the same service replaced for the same reason so often within one apply is a loop (spec apply-loop 10, 29)
-REPLACEMENTS_LIMIT = 2
-LOOP = "loop:"
+#: a service replaced so often within this time for the same fields is left as it is until the target changes
+REPLACEMENTS_LIMIT = 3
+REPLACEMENTS_S = 600.0
+#: how soon room on the disk is looked for again, at most
+NO_SPACE_RETRY_S = 30.0
 
 
 @dataclass
@@ -53,10 +56,15 @@ class Apply:
         self.waiting: tuple[Waiting, ...] = ()
         self._in_flight: dict[StepId, InFlight] = {}
         self._decisions: deque[Decision] = deque(maxlen=DECISIONS_KEPT)
-        self._replacements: Counter[tuple[str, str]] = Counter()
+        #: subject and differing fields -> the monotonic seconds at which the service was replaced for them
+        self._replacements: dict[tuple[str, tuple[str, ...]], deque[float]] = {}
         self._stopped: set[str] = set()
         self._version = 0
-        self._loops: list[str] = []
+        self._loops: dict[tuple[str, tuple[str, ...]], str] = {}
+        #: locks of users that have stood in the way, by app
+        self._foreign_locks: dict[int, tuple[LockSummary, ...]] = {}
+        #: images that have lost a part: name -> whether it was pulled anew already
+        self._broken: dict[str, bool] = {}
         self._attempt_started_at: float | None = None
         self._update_failed = False
         self._update_downloaded = False
@@ -72,32 +80,35 @@ class Apply:
         """Those that have steps which have not ended."""
         return {worker_of(entry.step) for entry in self._in_flight.values() if entry.done_at is None}
 
-    def admit(
-        self, planned: Plan, outstanding: Mapping[str, int], *, now: float, limit_s: float
-    ) -> tuple[list[Step], list[Waiting]]:
+    def admit(self, planned: Plan, outstanding: Mapping[str, int], *, now: float) -> tuple[list[Step], list[Waiting]]:
         """The planned steps that may be sent: not backing off, not looping, and within the worker's limit."""
         under_way = {entry.step.subject: entry.words for entry in self._in_flight.values()}
         waiting = [_told_apart(entry, under_way) for entry in planned.waiting]
         steps: list[Step] = []
         load = Counter(worker_of(entry.step) for entry in self._in_flight.values())
         wanted = {step.subject for step in planned.steps} | {update.subject for update in planned.commits}
-        self.back_off.keep_only(wanted | self.subjects(), prefix=LOOP)
+        self.back_off.keep_only(wanted | self.subjects())
         for step in planned.steps:
-            failure = self.back_off.blocking(step.subject, now) or self._looping(step, now, limit_s)
+            failure = self.back_off.blocking(step.subject, now)
             worker = worker_of(step)
             if failure is not None:
                 waiting.append(backing_off(step.subject, failure))
+            elif loop := self._looping(step, now):
+                waiting.append(loop)
             elif load[worker] < outstanding[worker]:
                 load[worker] += 1
                 steps.append(step)
         return steps, waiting
 
-    def sent(self, step: Step, number: int, at: str) -> str:
+    def sent(self, step: Step, number: int, at: str, now: float) -> str:
         """Note a step that is being sent; returns its words."""
         words = words_of(step)
         app_id, service_name = app_and_service_of(step)
-        if isinstance(step, KillService):
-            self._replacements[(step.subject, step.reason)] += 1
+        if isinstance(step, KillService | HandOver) and step.fields:
+            times = self._replacements.setdefault((step.subject, step.fields), deque(maxlen=REPLACEMENTS_LIMIT))
+            times.append(now)
+        if isinstance(step, PullImage) and step.anew:
+            self._broken[step.ref.name] = True
         self._in_flight[step.step] = InFlight(step=step, words=words, decision=number, version=self._version)
         self._decisions.append(
             Decision(
@@ -136,20 +147,31 @@ class Apply:
             self._update_downloaded = True
         if isinstance(entry.step, StopService):
             self._stopped.add(entry.step.container.container_id)
+        if isinstance(entry.step, TakeLocks):
+            self._foreign_locks.pop(entry.step.app_id, None)
 
-    def failed(self, entry: InFlight, error: ErrorRecord, *, now: float, limit_s: float) -> Failure | None:
-        """None when it does not count: it was withdrawn, or belonged to an older target."""
+    def failed(
+        self, entry: InFlight, error: ErrorRecord, *, now: float, limit_s: float, ordered: bool = False
+    ) -> Failure | None:
+        """None when it does not count: it was withdrawn, or belonged to an older target, or to an order of a user."""
         if error.code == Withdrawn.code:
             self._note(entry, "withdrawn", error.message)
             return None
         cause = cause_of(error)
         self._note(entry, "failed", cause)
-        if entry.version != self._version:
+        step = entry.step
+        if error.code == Locked.code and isinstance(step, TakeLocks):
+            self._foreign_locks[step.app_id] = _foreign_locks(error)
+        if ordered or entry.version != self._version:
             return None
+        if error.code == ImageBroken.code and isinstance(step, StartService | HandOver):
+            self._broken.setdefault(step.service.image_name, False)
+        if error.code == NoSpace.code:
+            limit_s = min(limit_s, NO_SPACE_RETRY_S)
         self._blame(ErrorRecord(error.code, f"cannot {entry.words}: {cause}", error.fields), now)
-        app_id, service_name = app_and_service_of(entry.step)
+        app_id, service_name = app_and_service_of(step)
         return self.back_off.failed(
-            entry.step.subject, cause, now=now, limit_s=limit_s, app_id=app_id, service_name=service_name
+            step.subject, cause, now=now, limit_s=limit_s, app_id=app_id, service_name=service_name
         )
 
     def commit_failed(self, update: CommitUpdate, error: ErrorRecord, *, now: float, limit_s: float) -> Failure:
@@ -162,42 +184,43 @@ class Apply:
         self._last_error = error
         self._attempt_started_at = now
 
-    def new_loops(self) -> list[str]:
-        """What has been found to be replaced again and again since the last call, in words."""
-        loops, self._loops = self._loops, []
-        return loops
+    def broken(self) -> frozenset[str]:
+        """Names of images that are to be pulled anew; each once in an apply."""
+        return frozenset(name for name, done in self._broken.items() if not done)
 
-    def _looping(self, step: Step, now: float, limit_s: float) -> Failure | None:
-        """A service about to be replaced for one reason again and again is slowed down, more each time."""
-        if not isinstance(step, KillService) or self._replacements[(step.subject, step.reason)] < REPLACEMENTS_LIMIT:
+    def foreign_locks(self) -> tuple[LockSummary, ...]:
+        return tuple(lock for locks in self._foreign_locks.values() for lock in locks)
+
+    def _looping(self, step: Step, now: float) -> Waiting | None:
+        """A service that was replaced again and again for the same fields is left as it is."""
+        if not isinstance(step, KillService | HandOver) or not step.fields:
             return None
-        key = LOOP + step.subject
-        blocking = self.back_off.blocking(key, now)
-        if blocking is not None:
-            return blocking
-        waited = key in self.back_off.failures
-        message = f"replaced again and again because {step.reason}"
+        key = (step.subject, step.fields)
+        if key not in self._loops:
+            times = tuple(self._replacements.get(key, ()))
+            if len(times) < REPLACEMENTS_LIMIT or now - times[0] > REPLACEMENTS_S:
+                return None
+            name = step.container.service_name
+            self._loops[key] = f"{name} was replaced {REPLACEMENTS_LIMIT} times because {step.reason}"
+            self._blame(ErrorRecord("replaced-again", f"cannot settle {name}: {self._loops[key]}"), now)
+        text = f"{self._loops[key]}, and is left as it is until the target changes"
         app_id, service_name = app_and_service_of(step)
-        failure = self.back_off.failed(key, message, now=now, limit_s=limit_s, app_id=app_id, service_name=service_name)
-        if waited:
-            return None
-        self._loops.append(f"{service_name} is {message}")
-        self._blame(ErrorRecord("replaced-again", f"cannot settle {service_name}: {message}"), now)
-        return failure
+        return Waiting(subject=step.subject, app_id=app_id, service_name=service_name, reason=text)
 
-    def stopped(self, picture: Picture) -> frozenset[str]:
-        """Containers that stand still because the target says or said so; forgotten when they run or are gone."""
-        containers = picture.containers.containers if picture.containers else ()
-        exited = {container.container_id for container in containers if container.status == "exited"}
+    def stopped(self, world: World, target: Iterable[ComposedApp]) -> frozenset[str]:
+        """Containers that stand still because the target or a user says or said so; forgotten when they run or are
+        gone."""
+        exited = {container.container_id for container in world.containers if container.status == "exited"}
         resting = {
-            (app.app_id, service.service_name)
-            for app in picture.target.apps
-            for service in app.services
-            if not service.running
+            (app.app_id, service.service_name) for app in target for service in app.services if not service.running
         }
-        by_target = {c.container_id for c in containers if (c.app_id, c.service_name) in resting}
+        by_target = {c.container_id for c in world.containers if (c.app_id, c.service_name) in resting}
         self._stopped = (self._stopped | by_target) & exited
         return frozenset(self._stopped)
+
+    def forget_failures(self, app_id: int) -> None:
+        """What has failed for an app may be tried at once."""
+        self.back_off.forget(f"lock:{app_id}", *(f"{kind}:{app_id}:" for kind in ("service", "network", "volume")))
 
     # --- the apply as a whole ---------------------------------------------------------------------------------------
 
@@ -205,6 +228,9 @@ class Apply:
         self._version = version
         self.back_off.clear()
         self._replacements.clear()
+        self._loops.clear()
+        self._foreign_locks.clear()
+        self._broken.clear()
         self.applying = True
         self._attempt_started_at = now
 
@@ -222,7 +248,8 @@ class Apply:
             self._update_failed = False
             self._update_downloaded = False
             self._last_error = None
-            self._replacements.clear()
+            self._foreign_locks.clear()
+            self._broken.clear()
             self.back_off.clear()
         else:
             self.applying = True
@@ -231,18 +258,9 @@ class Apply:
             elif self._attempt_started_at is None:
                 self._attempt_started_at = now
 
-    def describe(
-        self,
-        *,
-        target_version: int,
-        engine: EngineLink,
-        apps: tuple[AppSummary, ...],
-        commits: dict[str, str],
-        containers: tuple[ContainerSummary, ...],
-        images: tuple[ImageSummary, ...],
-    ) -> DeviceState:
+    def describe(self, **seen: Any) -> DeviceState:
+        """The state of the device: ``seen`` are the fields of which this book knows nothing."""
         return DeviceState(
-            target_version=target_version,
             applying=self.applying,
             update_pending=self.applying,
             update_failed=self._update_failed,
@@ -250,13 +268,9 @@ class Apply:
             attempt_started_at=self._attempt_started_at,
             failures=max((failure.count for failure in self.back_off.failures.values()), default=0),
             last_error=self._last_error,
-            engine=engine,
-            apps=apps,
-            commits=commits,
-            containers=containers,
-            images=images,
             waiting=self.waiting,
             decisions=tuple(self._decisions),
+            **seen,
         )
 
     def _note(self, entry: InFlight, outcome: str, error: str) -> None:
@@ -264,6 +278,18 @@ class Apply:
             if decision.number == entry.decision:
                 self._decisions[index] = msgspec.structs.replace(decision, outcome=outcome, error=error)
                 return
+
+
+def _foreign_locks(error: ErrorRecord) -> tuple[LockSummary, ...]:
+    """The locks that an error tells of."""
+    try:
+        found = msgspec.convert(error.fields.get("locks", []), list[ForeignLock])
+    except msgspec.ValidationError:
+        return ()
+    return tuple(
+        LockSummary(app_id=lock.app_id, service_name=lock.service_name, holder="user", path=lock.path, since=lock.since)
+        for lock in found
+    )
 
 
 def cause_of(error: ErrorRecord) -> str:

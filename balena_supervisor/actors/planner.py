@@ -13,41 +13,59 @@ from pathlib import Path
 
 import msgspec
 
+from balena_supervisor.actors.aim import Aim
 from balena_supervisor.actors.apply import Apply, InFlight, backing_off, cause_of
 from balena_supervisor.actors.damage import restarting_root
+from balena_supervisor.actors.order_desk import OrderDesk
+from balena_supervisor.actors.orders import Entry
 from balena_supervisor.actors.picture import WORKERS, Picture, worker_of
-from balena_supervisor.actors.waits import LastingWaits
+from balena_supervisor.actors.taking_back import TakingBack
+from balena_supervisor.actors.telling import Telling
 from balena_supervisor.clock import iso
 from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database
+from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.db.rebuild import COMMITS, TARGET_LOST, Rebuild
-from balena_supervisor.errors import DatabaseRefused, ErrorRecord
+from balena_supervisor.errors import (
+    DatabaseRefused,
+    ErrorRecord,
+    Locked,
+    NoSpace,
+    OrderEnded,
+    RemoteError,
+    Withdrawn,
+    record_of,
+)
 from balena_supervisor.messages import (
+    ApplyNow,
+    AppOrder,
+    CancelOrder,
     ConfigChanged,
     ContainersChanged,
-    DeviceStateChanged,
+    DeviceOrder,
     GetComposedTarget,
     GetSeq,
+    GoDown,
     ImagesChanged,
     KeysChanged,
-    KeysFound,
+    Order,
     ResourcesChanged,
+    ServiceOrder,
     TargetApplied,
     TargetChanged,
 )
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.device import HostFacts
 from balena_supervisor.model.state import DeviceState, Seq, StepId, Waiting
-from balena_supervisor.runtime.actor import Actor, Ports, Timer, handles
+from balena_supervisor.runtime.actor import Actor, Pending, Ports, Timer, handles
 from balena_supervisor.runtime.message import DeliveryFailed
-from balena_supervisor.runtime.output import log
-from balena_supervisor.state.device_state import app_summaries, container_summaries, image_summaries
-from balena_supervisor.state.plan import CommitUpdate, plan
-from balena_supervisor.state.take_back import commits_of, keys_of
+from balena_supervisor.runtime.output import Level, log
+from balena_supervisor.state.device_state import app_summaries, container_summaries, image_summaries, lock_summaries
+from balena_supervisor.state.orders import words_of_order
+from balena_supervisor.state.plan import CommitUpdate
 from balena_supervisor.state.words import app_and_service_of
-from balena_supervisor.state.world import Memory, Rules
-from balena_supervisor.steps import StartService, Step, StepDone, StepFailed, WithdrawSteps
+from balena_supervisor.steps import HandOver, StartService, Step, StepDone, StepFailed, WithdrawSteps
 
 #: commands that a worker holds at most: twice its pool
 OUTSTANDING = {"containers": 16, "images": 6, "resources": 8}
@@ -55,13 +73,18 @@ SEQ_TIMEOUT_S = 20.0
 #: An engine that is killed while it starts a container may never be able to start that one again ("id already in use",
 #: seen with 20.10). It never ran, so it has nothing to lose.
 RENEW_AFTER = 3
-PUBLISH_INTERVAL_S = 0.05
+#: how long an order for the device waits for steps under way, and the host for its answer
+PATIENCE_S = 10.0
+GO_DOWN_S = 30.0
+LOCK = "lock:"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerPorts(Ports):
     database_path: Path
     host: Callable[[], HostFacts]
+    #: whether an update of the host OS waits to be found healthy; then the device stays
+    host_update_pending: Callable[[], bool] = lambda: False
 
 
 class Planner(Actor):
@@ -71,24 +94,20 @@ class Planner(Actor):
         super().__init__(ports)
         self._database_path = ports.database_path
         self._read_host = ports.host
+        self._host_update_pending = ports.host_update_pending
         self._picture = Picture()
         self._apply = Apply()
         self._step_number = 0
         self._look_is_due = False
         self._retry: Timer | None = None
-        self._lasting = LastingWaits()
-        self._wait_timer: Timer | None = None
-        self._publish_timer: Timer | None = None
-        self._published = DeviceState()
-        self._published_at = float("-inf")
-        #: what target-state was told last of keys, since it began to ask
-        self._keys_found: KeysFound | None = None
+        self._telling = Telling(ports.post, ports.clock, self.after, self._device_state)
 
     def on_start(self) -> None:
         database = open_database(self._database_path, on_damage=restarting_root(self.post))
         self._commit_store = CommitStore(database)
-        self._rebuild = Rebuild(database, COMMITS)
-        self._commits_incomplete = self._rebuild.is_wanted()
+        self._desk = OrderDesk(OrderStore(database))
+        self._aim = Aim(self._picture, self._apply, self._desk)
+        self._taking_back = TakingBack(self.post, self._commit_store, Rebuild(database, COMMITS))
         self._picture.target_lost = ConfigStore(database).get(TARGET_LOST) or ""
         self._picture.host = self._read_host()
         self._picture.commits = self._commit_store.all()
@@ -99,6 +118,8 @@ class Planner(Actor):
 
     @handles(ConfigChanged)
     def config_changed(self, event: ConfigChanged) -> None:
+        if event.configuration.lock_override:
+            self._apply.back_off.forget(LOCK)
         self._picture.configuration = event.configuration
         self._look_soon()
 
@@ -106,7 +127,7 @@ class Planner(Actor):
     def keys_changed(self, event: KeysChanged) -> None:
         self._picture.keys = {(key.app_id, key.service_name): key.key for key in event.services}
         self._picture.keys_incomplete = event.incomplete
-        self._keys_found = None
+        self._taking_back.keys_changed()
         self._look_soon()
 
     @handles(TargetChanged)
@@ -115,6 +136,7 @@ class Planner(Actor):
             for worker in sorted(self._apply.workers()):
                 self.post.tell(worker, WithdrawSteps())
             self._apply.new_target(event.target.version, self.clock.monotonic())
+            self._aim.force_now = False
         self._picture.target, self._picture.target_told = event.target, True
         self._look_soon()
 
@@ -138,6 +160,7 @@ class Planner(Actor):
         entry = self._apply.finish(notice.step, notice.seen)
         if entry is not None:
             self._apply.succeeded(entry)
+            self._desk.orders.step_done(entry.step)
             self._settle(entry)
         self._look_soon()
 
@@ -167,6 +190,56 @@ class Planner(Actor):
     def composed_target(self, _: GetComposedTarget) -> tuple[ComposedApp, ...]:
         return self._picture.compose()
 
+    # --- orders of users --------------------------------------------------------------------------------------------
+
+    @handles(AppOrder)
+    @handles(ServiceOrder)
+    @handles(DeviceOrder)
+    def take_order(self, order: Order) -> Pending[None]:
+        if isinstance(order, DeviceOrder) and not order.force and self._host_update_pending():
+            raise Locked(f"cannot {words_of_order(order)}: Waiting for Host OS update to finish")
+        log("info", "order", words_of_order(order), force=order.force)
+        until = self.clock.monotonic() + PATIENCE_S
+        entry = self._desk.orders.add(order, iso(self.clock.now()), until)
+        if isinstance(order, DeviceOrder):
+            self.after(PATIENCE_S, self._look_soon)
+        self._look_soon()
+        return Pending(entry.answer)
+
+    @handles(CancelOrder)
+    def cancel_order(self, command: CancelOrder) -> None:
+        self._desk.orders.cancel(command.number)
+        self._desk.finish()
+        self._look_soon()
+
+    @handles(ApplyNow)
+    def apply_now(self, command: ApplyNow) -> None:
+        self._apply.back_off.clear()
+        self._aim.force_now = self._aim.force_now or command.force
+        self._look_soon()
+
+    def _go_down(self) -> bool:
+        """Whether the device is about to go down: then no step is taken any more."""
+        entry = self._desk.orders.leaving()
+        if entry is None:
+            return False
+        if not entry.answer.done() and isinstance(entry.order, DeviceOrder):
+            log("warn", "device", "reboots" if entry.order.verb == "reboot" else "shuts down")
+            entry.answer.set_result(None)
+            asked = self.post.ask("host-config", GoDown(verb=entry.order.verb), timeout_s=GO_DOWN_S)
+            self.when_done(asked, lambda done: self._stayed(entry, done))
+        self._apply.blocked((Waiting(subject="device", reason=f"{words_of_order(entry.order)}: it goes down now"),))
+        return True
+
+    def _stayed(self, entry: Entry, done: Future[None]) -> None:
+        error = done.exception()
+        if error is not None:
+            reason = record_of(error).message
+            log("error", "device", "stays, as the host refused", reason=reason)
+            self._desk.orders.end(entry, OrderEnded(f"cannot {words_of_order(entry.order)}: {reason}"))
+            self._desk.finish()
+            self._look_soon()
+
     # --- looking ----------------------------------------------------------------------------------------------------
 
     def _ask_seq(self, worker: str) -> None:
@@ -193,68 +266,48 @@ class Planner(Actor):
 
     def _look(self) -> None:
         self._look_is_due = False
-        self._take_back()
+        self._taking_back.look(self._picture)
         waiting_for = self._picture.incomplete()
         if waiting_for:
             self._apply.blocked(waiting_for)
             self._tell_waits()
             self._publish_soon()
             return
-        picture = self._picture
-        planned = plan(
-            picture.world(),
-            picture.compose(),
-            rules=Rules(
-                keep_images=picture.configuration_or_default.local_mode,
-                keep_volumes=picture.configuration_or_default.local_mode,
-            ),
-            busy=picture.busy() | self._apply.subjects(),
-            memory=Memory(stopped=self._apply.stopped(picture)),
-        )
+        if self._go_down():
+            self._tell_waits()
+            self._publish_soon()
+            return
         now = self.clock.monotonic()
-        steps, waiting = self._apply.admit(planned, OUTSTANDING, now=now, limit_s=self._retry_limit_s())
-        for loop in self._apply.new_loops():
-            log("error", "planner", loop)
+        planned, locks, busy = self._aim.plan(now)
+        steps, waiting = self._apply.admit(
+            msgspec.structs.replace(planned, steps=(*planned.steps, *locks)), OUTSTANDING, now=now
+        )
         for update in planned.commits:
             waiting.extend(self._store_commit(update, now))
         for step in steps:
-            self._send(step)
-        under_way = bool(self._apply.subjects() or picture.busy())
-        applied = planned.empty and not under_way
+            self._send(step, now)
+        if self._desk.orders.looked(planned, locks, busy):
+            self._look_soon()
+        self._desk.finish()
+        under_way = bool(self._apply.subjects() or self._picture.busy())
+        applied = planned.empty and not under_way and not self._desk.orders.any_active()
         if applied and self._apply.applying:
-            log("success", "device state", "target is applied", version=picture.target.version)
-            self.post.publish(TargetApplied(version=picture.target.version))
+            log("success", "device state", "target is applied", version=self._picture.target.version)
+            self.post.publish(TargetApplied(version=self._picture.target.version))
+        self._aim.force_now = self._aim.force_now and not applied
         self._apply.settle(applied=applied, under_way=under_way, waiting=waiting, now=now)
         self._arm_retry(now)
         self._tell_waits()
         self._publish_soon()
 
-    def _take_back(self) -> None:
-        """After the database was made anew: what the containers tell of keys and releases."""
-        containers = self._picture.seen_containers()
-        if containers is None:
-            return
-        if self._picture.keys_incomplete:
-            found = KeysFound(services=keys_of(containers))
-            if found != self._keys_found:
-                self._keys_found = found
-                self.post.publish(found)
-        if self._commits_incomplete:
-            try:
-                with self._rebuild.doing():
-                    for app_id, commit in commits_of(containers).items():
-                        self._commit_store.set(app_id, commit)
-            except DatabaseRefused:
-                return  # the next look tries again; nothing depends on it
-            self._commits_incomplete = False
-            self._picture.commits = self._commit_store.all()
-
-    def _send(self, step: Step) -> None:
+    def _send(self, step: Step, now: float) -> None:
         self._step_number += 1
         numbered = msgspec.structs.replace(step, step=StepId(self.generation, self._step_number))
         if isinstance(numbered, StartService):
             numbered = self._completed(numbered)
-        words = self._apply.sent(numbered, self._step_number, iso(self.clock.now()))
+        elif isinstance(numbered, HandOver):
+            numbered = msgspec.structs.replace(numbered, device_name=self._picture.configuration_or_default.name)
+        words = self._apply.sent(numbered, self._step_number, iso(self.clock.now()), now)
         app_id, _ = app_and_service_of(step)
         log("info", "step", words, reason=numbered.reason, **({"app": app_id} if app_id else {}))
         self.post.tell(worker_of(step), numbered)
@@ -291,13 +344,21 @@ class Planner(Actor):
             self._apply.seen(worker_of(entry.step), seq)
 
     def _failed(self, entry: InFlight, error: ErrorRecord) -> None:
-        failure = self._apply.failed(entry, error, now=self.clock.monotonic(), limit_s=self._retry_limit_s())
-        if failure is not None:
-            again_s = round(failure.retry_at - self.clock.monotonic())
-            text = f"cannot {entry.words}: {cause_of(error)}"
-            log("error", "step", text, tries=failure.count, again_in_s=again_s)
-        else:
+        order = self._desk.orders.of_step(entry.step) if error.code != Withdrawn.code else None
+        now = self.clock.monotonic()
+        failure = self._apply.failed(entry, error, now=now, limit_s=self._retry_limit_s(), ordered=order is not None)
+        text = f"cannot {entry.words}: {cause_of(error)}"
+        if order is not None:
+            self._desk.orders.end(order, RemoteError(error))
+            self._desk.finish()
+        elif failure is None:
             log("info", "step", f"{entry.words} was left", reason=error.message)
+        elif error.code == Locked.code:
+            again_s = max(1, round(failure.retry_at - now))
+            log("warn", "lock", f"Updates are locked, retrying in {again_s}s. Reason: {cause_of(error)}")
+        else:
+            level: Level = "warn" if error.code == NoSpace.code else "error"
+            log(level, "step", text, tries=failure.count, again_in_s=round(failure.retry_at - now))
 
     def _retry_limit_s(self) -> float:
         return self._picture.configuration_or_default.poll_interval_ms / 1000
@@ -310,42 +371,15 @@ class Planner(Actor):
         if at is not None:
             self._retry = self.after(at - now, self._look_soon)
 
-    def _tell_waits(self) -> None:
-        now = self.clock.monotonic()
-        for wait in self._lasting.to_tell(self._apply.waiting, now):
-            log(
-                "warn" if wait.settled and wait.app_id else "info",
-                "wait",
-                wait.service_name or wait.subject,
-                reason=wait.reason,
-            )
-        if self._wait_timer is not None:
-            self._wait_timer.cancel()
-        at = self._lasting.next_due()
-        self._wait_timer = None if at is None else self.after(at - now, self._tell_waits)
-
     # --- telling ----------------------------------------------------------------------------------------------------
 
+    def _tell_waits(self) -> None:
+        self._telling.tell_waits(self._apply.waiting)
+
     def _publish_soon(self) -> None:
-        """At once when the last one is old enough, else when it will be: at most 20 a second."""
-        if self._publish_timer is not None or (self.generation > 1 and not self._picture.everyone_has_told):
-            return
-        rest = self._published_at + PUBLISH_INTERVAL_S - self.clock.monotonic()
-        if rest <= 0:
-            self._publish()
-        else:
-            self._publish_timer = self.after(rest, self._publish_late)
-
-    def _publish_late(self) -> None:
-        self._publish_timer = None
-        self._publish()
-
-    def _publish(self) -> None:
-        state = self._device_state()
-        if state != self._published:
-            self._published = state
-            self._published_at = self.clock.monotonic()
-            self.post.publish(DeviceStateChanged(state=state))
+        """A new planner says nothing before it knows as much as the one before it."""
+        if self.generation == 1 or self._picture.everyone_has_told:
+            self._telling.publish_soon()
 
     def _device_state(self) -> DeviceState:
         picture = self._picture
@@ -353,8 +387,11 @@ class Planner(Actor):
         return self._apply.describe(
             target_version=picture.target.version,
             engine=picture.engine(),
-            apps=app_summaries(picture.target, picture.compose(), picture.commits),
+            apps=app_summaries(picture.target, self._aim.target(), world),
             commits={str(app_id): commit for app_id, commit in picture.commits.items()},
             containers=container_summaries(world),
             images=image_summaries(world.images),
+            locks=(*lock_summaries(world), *self._apply.foreign_locks()),
+            exits=picture.containers.exits if picture.containers else (),
+            actions=self._desk.orders.summaries(),
         )

@@ -50,14 +50,14 @@ class BackOff:
     def clear(self) -> None:
         self._failures.clear()
 
-    def keep_only(self, subjects: Iterable[str], *, prefix: str) -> None:
-        """Forget subjects that nobody wants to try any more, except those that begin with the prefix."""
+    def forget(self, *prefixes: str) -> None:
+        """Try again at once what begins with one of these."""
+        self._failures = {s: failure for s, failure in self._failures.items() if not s.startswith(prefixes)}
+
+    def keep_only(self, subjects: Iterable[str]) -> None:
+        """Forget subjects that nobody wants to try any more."""
         kept = set(subjects)
-        self._failures = {
-            subject: failure
-            for subject, failure in self._failures.items()
-            if subject in kept or subject.startswith(prefix)
-        }
+        self._failures = {subject: failure for subject, failure in self._failures.items() if subject in kept}
 
     def blocking(self, subject: str, now: float) -> Failure | None:
         """The failure because of which a subject may not be tried yet."""

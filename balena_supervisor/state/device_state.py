@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.image import ImageRef, ImageState
-from balena_supervisor.model.service import Container, ContainerTask
+from balena_supervisor.model.service import Container, ContainerTask, Service
 from balena_supervisor.model.state import (
     AppSummary,
     ContainerSummary,
     ImageSummary,
+    LockSummary,
     ServiceSummary,
 )
-from balena_supervisor.model.target import TargetApp, TargetState
-from balena_supervisor.state.world import World
+from balena_supervisor.model.target import TargetApp, TargetService, TargetState
+from balena_supervisor.state.compare import differences
+from balena_supervisor.state.strategies import strategy_of
+from balena_supervisor.state.world import World, present_ids
 
 
-def app_summaries(
-    target: TargetState, composed: Iterable[ComposedApp], commits: Mapping[int, str]
-) -> tuple[AppSummary, ...]:
+def app_summaries(target: TargetState, composed: Iterable[ComposedApp], world: World) -> tuple[AppSummary, ...]:
     """The target apps, in the order of the target. Services come from the target, so that an app that cannot be
     composed still shows them."""
-    problems = {app.app_id: app.problem for app in composed}
-    return tuple(_app_summary(app, problems.get(app.app_id, ""), commits.get(app.app_id)) for app in target.apps)
+    by_id = {app.app_id: app for app in composed}
+    return tuple(_app_summary(app, by_id.get(app.app_id), world) for app in target.apps)
 
 
-def _app_summary(app: TargetApp, problem: str, current_commit: str | None) -> AppSummary:
+def _app_summary(app: TargetApp, composed: ComposedApp | None, world: World) -> AppSummary:
+    problem = app.rejection or (composed.problem if composed is not None else "")
+    current_commit = world.commits.get(app.app_id)
+    made = {service.service_name: service for service in composed.services} if composed is not None else {}
+    containers = [container for container in world.containers if container.app_id == app.app_id]
+    ids = present_ids(containers)
+    newest = {container.container_id: container for container in containers}
     services = tuple(
-        ServiceSummary(service_name=service.service_name, image_name=service.image, running=service.running)
+        _service_summary(service, made.get(service.service_name), newest.get(ids.get(service.service_name, "")), ids)
         for service in app.services
     )
     return AppSummary(
@@ -41,6 +50,21 @@ def _app_summary(app: TargetApp, problem: str, current_commit: str | None) -> Ap
         rejected=app.rejected,
         problem=problem,
         services=services,
+    )
+
+
+def _service_summary(
+    service: TargetService, made: Service | None, container: Container | None, ids: Mapping[str, str]
+) -> ServiceSummary:
+    summary = ServiceSummary(service_name=service.service_name, image_name=service.image, running=service.running)
+    if made is None:
+        return summary
+    return msgspec.structs.replace(
+        summary,
+        strategy=strategy_of(made.config.labels),
+        depends_on=made.depends_on,
+        stopped_by_user=made.stopped_by_user,
+        differs=differences(container, made, ids) if container is not None else (),
     )
 
 
@@ -92,6 +116,15 @@ def _task_summary(task: ContainerTask, app_uuid: str) -> ContainerSummary:
         container_id=task.container_id,
         created_at="",
         image_name="",
+    )
+
+
+def lock_summaries(world: World) -> tuple[LockSummary, ...]:
+    """The update locks that the supervisor holds."""
+    return tuple(
+        LockSummary(app_id=app_id, service_name=name, holder="supervisor")
+        for app_id, names in world.locks.items()
+        for name in sorted(names)
     )
 
 

@@ -74,7 +74,7 @@ def plan_removed_app(look: Look, app_id: int) -> tuple[list[Step], list[Waiting]
     world, rules = look.world, look.rules
     containers = tuple(container for container in world.containers if container.app_id == app_id)
     starting = _starting(app_id, containers, look.busy)
-    reason = "the data of the app is purged" if app_id in rules.purged else "the app is not in the target"
+    reason = rules.why.get(app_id, "the app is not in the target")
     nothing = ComposedApp(app_id=app_id, app_uuid="", name="")
     steps, waiting = plan_services(_view(look, nothing, containers, Resources(), reason))
     if starting:
@@ -108,7 +108,7 @@ def _view(
         locked=world.locks.get(app.app_id, frozenset()),
         force=look.rules.forces(app.app_id),
         memory=look.memory,
-        **({"removal": removal} if removal else {}),
+        removal=removal or look.rules.why.get(app.app_id, "the service is not in the target"),
     )
 
 

@@ -42,7 +42,7 @@ class AppView(msgspec.Struct, frozen=True, kw_only=True):
 
     ``evicted`` maps container ids to the reason why a network or volume makes them go. ``pulling`` and ``deleting`` are
     image names. ``locked`` are the services whose update locks are held; ``force`` says that locks of others are
-    removed. ``removal`` is why services without a target go.
+    removed. ``removal`` is why services that are not in the target go.
     """
 
     app: ComposedApp
@@ -58,7 +58,7 @@ class AppView(msgspec.Struct, frozen=True, kw_only=True):
     locked: frozenset[str]
     force: bool
     memory: Memory
-    removal: str = "the service is not in the target"
+    removal: str
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,9 +206,9 @@ class _ServicePlanner:
         return Judgement(step=StartService(service=target, reason=reason))
 
     def _update(self, current: Container, target: Service) -> Judgement:
-        changed = self._changes(current, target)
-        if changed:
-            return self._replacement(current, target, changed)
+        reason, fields = self._changes(current, target)
+        if reason:
+            return self._replacement(current, target, reason, fields)
         if not self._image_ready(target.service_name):
             return Judgement(wait=self._image_wait(target))
         if not same_release(current, target):
@@ -219,20 +219,20 @@ class _ServicePlanner:
             return Judgement(step=step, guarded=True)
         return self._run_state(current, target)
 
-    def _changes(self, current: Container, target: Service) -> str:
-        """Why the container cannot stay as it is; empty when it can."""
+    def _changes(self, current: Container, target: Service) -> tuple[str, tuple[str, ...]]:
+        """Why the container cannot stay as it is, and the fields that differ; an empty reason when it can."""
         evicted = self._view.evicted.get(current.container_id)
         if evicted:
-            return evicted
+            return evicted, ()
         if target.docker_image_id is None:
-            return f"the target wants image {target.image_name}"
+            return f"the target wants image {target.image_name}", ()
         changed = differences(current, target, self._ids)
-        return f"the target differs in {', '.join(changed)}" if changed else ""
+        return (f"the target differs in {', '.join(changed)}" if changed else ""), changed
 
-    def _replacement(self, current: Container, target: Service, reason: str) -> Judgement:
+    def _replacement(self, current: Container, target: Service, reason: str, fields: tuple[str, ...]) -> Judgement:
         """By the strategy of the target (spec apply-loop 3.10)."""
         if kills_first(target.config.labels):
-            return _kill(current, reason)
+            return _kill(current, reason, fields)
         if not self._image_ready(target.service_name):
             return Judgement(wait=self._image_wait(target))
         if self._missing_images:
@@ -240,12 +240,12 @@ class _ServicePlanner:
         gone = current.container_id in self._view.evicted
         alive = target.running and is_running(current)
         if strategy_of(target.config.labels) != HAND_OVER or gone or not alive:
-            return _kill(current, reason)
+            return _kill(current, reason, fields)
         hindrance = self._hindrance(target)
         if hindrance:
             return Judgement(wait=f"is handed over later: {hindrance}")
         timeout_s = handover_timeout_s(target.config.labels)
-        step = HandOver(container=current, service=target, timeout_s=timeout_s, reason=reason)
+        step = HandOver(container=current, service=target, timeout_s=timeout_s, fields=fields, reason=reason)
         return Judgement(step=step, guarded=True)
 
     def _run_state(self, current: Container, target: Service) -> Judgement:
@@ -332,8 +332,8 @@ class _ServicePlanner:
         return ", ".join(sorted(self._missing_images))
 
 
-def _kill(container: Container, reason: str) -> Judgement:
-    return Judgement(step=KillService(container=container, reason=reason), guarded=True)
+def _kill(container: Container, reason: str, fields: tuple[str, ...] = ()) -> Judgement:
+    return Judgement(step=KillService(container=container, fields=fields, reason=reason), guarded=True)
 
 
 def _because(judgement: Judgement) -> str:

@@ -33,7 +33,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     (``keep_volumes``); ``kept`` are images that stay for a release that may have to come back. ``force`` removes update
     locks of others, for all apps or for those in ``forced``. Apps in ``frozen`` get no steps; those in ``held`` keep
     their locks although they are settled; of those in ``purged`` the volumes go in every mode. ``instead`` is what an
-    app shall be for now instead of what its target says; None: it shall be gone.
+    app shall be for now instead of what its target says, for the reason in ``why``; None: it shall be gone.
     """
 
     keep_images: bool = False
@@ -45,6 +45,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     held: frozenset[int] = frozenset()
     purged: frozenset[int] = frozenset()
     instead: dict[int, ComposedApp | None] = {}
+    why: dict[int, str] = {}
 
     def forces(self, app_id: int) -> bool:
         return self.force or app_id in self.forced

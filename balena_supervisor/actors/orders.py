@@ -1,0 +1,268 @@
+"""The orders of users that the planner is carrying out: restart, purge, start, stop, reboot and shutdown.
+
+Those that overlap wait for each other. Each changes what the plan aims at for a while (``state/orders.py``). This is
+the book of them, which the planner asks before and tells after each look.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import msgspec
+
+from balena_supervisor.errors import NotFound, OrderEnded, SupervisorError
+from balena_supervisor.messages import AppOrder, DeviceOrder, Order
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.state import ActionSummary
+from balena_supervisor.state.orders import (
+    DOWN,
+    LEAVING,
+    QUEUED,
+    UP,
+    WAITING,
+    Stage,
+    app_of,
+    complaint,
+    first_stage,
+    overlaps,
+    service_name_of,
+    to_start,
+    verb_of,
+    wanted_now,
+    words_of_order,
+)
+from balena_supervisor.state.plan import Plan
+from balena_supervisor.state.words import app_and_service_of
+from balena_supervisor.state.world import Rules, World
+from balena_supervisor.steps import ImageStep, StartService, Step, TakeLocks
+
+KEPT = 20
+
+
+@dataclass
+class Entry:
+    """An order under way. ``started`` says that the container it was to start has been started; ``error`` is why it has
+    ended, if it did not succeed."""
+
+    order: Order
+    summary: ActionSummary
+    answer: Future[None]
+    stage: Stage = field(default_factory=Stage)
+    started: bool = False
+    error: SupervisorError | None = None
+    #: monotonic second until which a device order waits for steps under way
+    until: float = 0.0
+
+    @property
+    def number(self) -> int:
+        return self.summary.number
+
+
+class Orders:
+    """All orders that are queued or under way, and the last ones that have ended."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._ended: deque[ActionSummary] = deque(maxlen=KEPT)
+        self._count = 0
+        #: entries that have ended since the last call of :meth:`take_ended`
+        self._fresh: list[Entry] = []
+
+    # --- orders come and go -----------------------------------------------------------------------------------
+
+    def add(self, order: Order, at: str, until: float) -> Entry:
+        self._count += 1
+        summary = ActionSummary(
+            number=self._count,
+            at=at,
+            verb=verb_of(order),
+            app_id=app_of(order),
+            service_name=service_name_of(order),
+            outcome=QUEUED,
+        )
+        entry = Entry(order, summary, Future(), until=until)
+        self._entries.append(entry)
+        return entry
+
+    def note_interrupted(self, summary: ActionSummary) -> None:
+        """An order that a planner before this one had begun."""
+        self._count = max(self._count, summary.number)
+        self._ended.append(msgspec.structs.replace(summary, outcome="interrupted", error="the planner was restarted"))
+
+    def cancel(self, number: int) -> None:
+        for entry in [entry for entry in self._entries if entry.number == number]:
+            words = words_of_order(entry.order)
+            self.end(entry, OrderEnded(f"cannot {words}: it was cancelled", number=number), outcome="cancelled")
+
+    def end(self, entry: Entry, error: SupervisorError | None = None, *, outcome: str = "") -> None:
+        """An order is done, or has failed. Whoever asked is told with :meth:`take_ended`."""
+        if entry not in self._entries:
+            return
+        self._entries.remove(entry)
+        entry.error = error
+        entry.summary = msgspec.structs.replace(entry.summary, outcome=outcome or ("failed" if error else "done"))
+        self._fresh.append(entry)
+
+    def take_ended(self) -> list[Entry]:
+        """Those that have ended since the last call; each is to be given to :meth:`answer`."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def answer(self, entry: Entry, error: SupervisorError | None) -> None:
+        """Tell whoever asked how it ended."""
+        self._ended.append(msgspec.structs.replace(entry.summary, error=error.message if error else ""))
+        if entry.answer.done():  # a device that was to go down, and stays
+            return
+        if error is None:
+            entry.answer.set_result(None)
+        else:
+            entry.answer.set_exception(error)
+
+    def under_way(self) -> list[ActionSummary]:
+        """What has begun and would be left half done by the end of this process."""
+        return [e.summary for e in self._entries if e.stage.name in {DOWN, UP} and isinstance(e.order, AppOrder)]
+
+    # --- before a look ----------------------------------------------------------------------------------------
+
+    def begin(self, world: World, target: Iterable[ComposedApp], busy: Iterable[str], now: float) -> list[Entry]:
+        """Let those begin that can. Returns the entries whose first steps come now."""
+        apps, at_work = tuple(target), tuple(busy)
+        begun: list[Entry] = []
+        for number, entry in enumerate(list(self._entries)):
+            if entry.stage.name == QUEUED and not any(overlaps(entry.order, e.order) for e in self._entries[:number]):
+                self._enter(entry, world, apps)
+            if entry.stage.name == WAITING and not _is_busy(app_of(entry.order), at_work):
+                entry.stage = first_stage(entry.order, world, apps)
+                begun.append(entry)
+            if entry.stage.name == WAITING and isinstance(entry.order, DeviceOrder) and now > entry.until:
+                words = words_of_order(entry.order)
+                self.end(entry, OrderEnded(f"cannot {words}: the supervisor is at work on {', '.join(at_work)}"))
+        return begun
+
+    def _enter(self, entry: Entry, world: World, target: tuple[ComposedApp, ...]) -> None:
+        reason = complaint(entry.order, world, target)
+        if reason:
+            self.end(entry, NotFound(f"cannot {words_of_order(entry.order)}: {reason}"))
+            return
+        entry.stage = Stage(name=WAITING)
+        entry.summary = msgspec.structs.replace(entry.summary, outcome="running")
+
+    def rules(self, given: Rules, world: World, target: Iterable[ComposedApp]) -> Rules:
+        """What the orders under way change in the plan."""
+        active = [entry for entry in self._entries if entry.stage.name != QUEUED]
+        if not active:
+            return given
+        known = {app.app_id for app in target} | {c.app_id for c in world.containers} | world.locks.keys()
+        frozen: set[int] = set()
+        instead: dict[int, ComposedApp | None] = {}
+        for entry in active:
+            app_id = app_of(entry.order)
+            if app_id == 0:
+                frozen |= known
+            elif entry.stage.name == WAITING:
+                frozen.add(app_id)
+            elif entry.stage.former is not None:
+                instead[app_id] = wanted_now(entry.order, entry.stage)
+        down = [e for e in active if e.stage.name == DOWN]
+        return msgspec.structs.replace(
+            given,
+            keep_images=given.keep_images or bool(instead),
+            forced=given.forced | {app_of(e.order) for e in active if e.order.force},
+            frozen=given.frozen | frozen,
+            held=given.held | {app_of(e.order) for e in active},
+            purged=given.purged | {app_of(e.order) for e in down if verb_of(e.order) == "purge"},
+            instead={**given.instead, **instead},
+            why={**given.why, **{app_of(e.order): f"a user asked to {words_of_order(e.order)}" for e in active}},
+        )
+
+    def stopped(self, world: World) -> frozenset[str]:
+        """Containers that stand still and are to be started by order."""
+        ids: frozenset[str] = frozenset()
+        for entry in self._entries:
+            if not entry.started:
+                ids |= to_start(entry.order, entry.stage, world)
+        return ids
+
+    def any_active(self) -> bool:
+        return bool(self._entries)
+
+    def lock_steps(self, world: World, *, lock_override: bool) -> list[Step]:
+        """The locks of all apps, for an order for the device."""
+        entry = self._for_device(DOWN)
+        if entry is None:
+            return []
+        names: dict[int, set[str]] = {}
+        for container in world.containers:
+            names.setdefault(container.app_id, set()).add(container.service_name)
+        return [
+            TakeLocks(
+                app_id=app_id,
+                services=tuple(sorted(services)),
+                force=entry.order.force or lock_override,
+                reason=words_of_order(entry.order),
+            )
+            for app_id, services in names.items()
+            if not services <= world.locks.get(app_id, frozenset())
+        ]
+
+    # --- after a look -----------------------------------------------------------------------------------------
+
+    def looked(self, planned: Plan, locks: list[Step], busy: Iterable[str]) -> bool:
+        """Go on with those that have nothing left to do in their stage. True when another look is due at once."""
+        at_work = tuple(busy)
+        open_apps = {app_and_service_of(step)[0] for step in planned.steps}
+        open_apps |= {wait.app_id for wait in planned.waiting if not wait.settled}
+        moved = False
+        for entry in list(self._entries):
+            app_id = app_of(entry.order)
+            if entry.stage.name not in {DOWN, UP} or _is_busy(app_id, at_work) or app_id in open_apps:
+                continue
+            if app_id == 0 and locks:
+                continue
+            moved = True
+            if app_id == 0:
+                entry.stage = Stage(name=LEAVING)
+            elif entry.stage.name == DOWN:
+                entry.stage = msgspec.structs.replace(entry.stage, name=UP)
+            else:
+                self.end(entry)
+        return moved
+
+    # --- steps ------------------------------------------------------------------------------------------------
+
+    def step_done(self, step: Step) -> None:
+        for entry in self._entries:
+            mine = app_and_service_of(step) == (app_of(entry.order), service_name_of(entry.order))
+            if isinstance(step, StartService) and mine:
+                entry.started = True
+
+    def of_step(self, step: Step) -> Entry | None:
+        """The order that a step belongs to; its failure ends it."""
+        app_id = app_and_service_of(step)[0]
+        for entry in self._entries if not isinstance(step, ImageStep) else ():
+            mine = app_of(entry.order) == app_id or (app_of(entry.order) == 0 and isinstance(step, TakeLocks))
+            if mine and entry.stage.name in {DOWN, UP}:
+                return entry
+        return None
+
+    def leaving(self) -> Entry | None:
+        """The order by which the device is about to go down."""
+        return self._for_device(LEAVING)
+
+    def summaries(self) -> tuple[ActionSummary, ...]:
+        return (*self._ended, *(entry.summary for entry in self._entries))
+
+    def _for_device(self, stage: str) -> Entry | None:
+        return next((e for e in self._entries if app_of(e.order) == 0 and e.stage.name == stage), None)
+
+
+def _is_busy(app_id: int, busy: Iterable[str]) -> bool:
+    """Whether a step on the app is under way; for the device, any that changes containers, networks or volumes."""
+    kinds = ("service", "network", "volume", "lock")
+    if app_id == 0:
+        return any(subject.startswith(tuple(f"{kind}:" for kind in kinds)) for subject in busy)
+    prefixes = tuple(f"{kind}:{app_id}:" for kind in kinds)
+    return any(subject.startswith(prefixes) or subject == f"lock:{app_id}" for subject in busy)
