@@ -31,6 +31,9 @@ DECISIONS_KEPT = 200
 #: a service replaced so often within this time for the same fields is left as it is until the target changes
 REPLACEMENTS_LIMIT = 3
 REPLACEMENTS_S = 600.0
+#: a step done so often within this time has no effect, and waits
+REPEATS_LIMIT = 10
+REPEATS_S = 60.0
 #: how soon room on the disk is looked for again, at most
 NO_SPACE_RETRY_S = 30.0
 
@@ -56,6 +59,8 @@ class Apply:
         self.waiting: tuple[Waiting, ...] = ()
         self._in_flight: dict[StepId, InFlight] = {}
         self._decisions: deque[Decision] = deque(maxlen=DECISIONS_KEPT)
+        #: kind of step and subject -> when it was sent last, for this target
+        self._sent: dict[tuple[str, str], deque[float]] = {}
         #: subject and differing fields -> the monotonic seconds at which the service was replaced for them
         self._replacements: dict[tuple[str, tuple[str, ...]], deque[float]] = {}
         self._stopped: set[str] = set()
@@ -93,7 +98,7 @@ class Apply:
             worker = worker_of(step)
             if failure is not None:
                 waiting.append(backing_off(step.subject, failure))
-            elif loop := self._looping(step, now):
+            elif loop := self._looping(step, now) or self._repeated(step, now):
                 waiting.append(loop)
             elif load[worker] < outstanding[worker]:
                 load[worker] += 1
@@ -107,6 +112,7 @@ class Apply:
         if isinstance(step, KillService | HandOver) and step.fields:
             times = self._replacements.setdefault((step.subject, step.fields), deque(maxlen=REPLACEMENTS_LIMIT))
             times.append(now)
+        self._sent.setdefault((type(step).__name__, step.subject), deque(maxlen=REPEATS_LIMIT)).append(now)
         if isinstance(step, PullImage) and step.anew:
             self._broken[step.ref.name] = True
         self._in_flight[step.step] = InFlight(step=step, words=words, decision=number, version=self._version)
@@ -184,6 +190,11 @@ class Apply:
         self._last_error = error
         self._attempt_started_at = now
 
+    def next_retry(self, now: float) -> float | None:
+        """The nearest monotonic second at which something that waits may be tried again."""
+        times = [wait.retry_at for wait in self.waiting if wait.retry_at is not None and wait.retry_at > now]
+        return min(times, default=None)
+
     def broken(self) -> frozenset[str]:
         """Names of images that are to be pulled anew; each once in an apply."""
         return frozenset(name for name, done in self._broken.items() if not done)
@@ -207,6 +218,23 @@ class Apply:
         app_id, service_name = app_and_service_of(step)
         return Waiting(subject=step.subject, app_id=app_id, service_name=service_name, reason=text)
 
+    def _repeated(self, step: Step, now: float) -> Waiting | None:
+        """A step that is done, and is there to be done again at once, has no effect: whatever the reason, it must not
+        keep the device busy."""
+        times = tuple(self._sent.get((type(step).__name__, step.subject), ()))
+        if len(times) < REPEATS_LIMIT or now - times[0] > REPEATS_S:
+            return None
+        words = words_of(step)
+        text = f"{words} was done {REPEATS_LIMIT} times in a minute and has to be done again"
+        app_id, service_name = app_and_service_of(step)
+        return Waiting(
+            subject=step.subject,
+            app_id=app_id,
+            service_name=service_name,
+            reason=text,
+            retry_at=times[0] + REPEATS_S,
+        )
+
     def stopped(self, world: World, target: Iterable[ComposedApp]) -> frozenset[str]:
         """Containers that stand still because the target or a user says or said so; forgotten when they run or are
         gone."""
@@ -219,7 +247,8 @@ class Apply:
         return frozenset(self._stopped)
 
     def forget_failures(self, app_id: int) -> None:
-        """What has failed for an app may be tried at once."""
+        """What has failed for an app, or was done too often, may be tried at once."""
+        self._sent.clear()
         self.back_off.forget(f"lock:{app_id}", *(f"{kind}:{app_id}:" for kind in ("service", "network", "volume")))
 
     # --- the apply as a whole ---------------------------------------------------------------------------------------
@@ -227,6 +256,7 @@ class Apply:
     def new_target(self, version: int, now: float) -> None:
         self._version = version
         self.back_off.clear()
+        self._sent.clear()
         self._replacements.clear()
         self._loops.clear()
         self._foreign_locks.clear()

@@ -367,7 +367,7 @@ class Planner(Actor):
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        at = self._apply.back_off.next_retry(now)
+        at = self._apply.next_retry(now)
         if at is not None:
             self._retry = self.after(at - now, self._look_soon)
 

@@ -32,7 +32,16 @@ from balena_supervisor.model.target import TargetApp, TargetService, TargetState
 from balena_supervisor.runtime.message import DeliveryFailed
 from balena_supervisor.state.words import words_of
 from balena_supervisor.state.world import World
-from balena_supervisor.steps import KillService, PullImage, StartService, Step, StopService, WithdrawSteps
+from balena_supervisor.steps import (
+    KillService,
+    PullImage,
+    ReleaseLocks,
+    StartService,
+    Step,
+    StopService,
+    TakeLocks,
+    WithdrawSteps,
+)
 from tests.fakes.ports import FakeClock, FakeTimers
 from tests.fakes.workers import FakeWorkers
 
@@ -257,12 +266,12 @@ def test_stopping_for_running_false_and_starting_again(device: Device) -> None:
     device.meet(target(web()))
     device.workers.work()
     device.change(target(web(running=False), version=2))
-    assert [type(step) for step in device.workers.work()] == [StopService]
+    assert [type(step) for step in device.workers.work()] == [TakeLocks, StopService, ReleaseLocks]
     device.change(target(web(), version=3))
     assert words(device.workers.work()) == ["start web"]
 
 
-def test_a_service_that_never_reads_back_equal_is_slowed_down(device: Device) -> None:
+def test_a_service_that_never_reads_back_equal_is_replaced_three_times_and_then_left(device: Device) -> None:
     device.meet(target(web()))
     device.workers.work()
 
@@ -275,11 +284,49 @@ def test_a_service_that_never_reads_back_equal_is_slowed_down(device: Device) ->
     device.workers.alters = forget_environment
     device.change(target(web(environment={"A": "1"}), version=2))
     kills = [step for step in device.workers.work() if isinstance(step, KillService)]
-    assert len(kills) == 2
+    assert len(kills) == 3
     state = device.state()
-    assert any("again and again" in entry.reason for entry in state.waiting)
+    said = "web was replaced 3 times because the target differs in environment, and is left as it is until the target"
+    assert [entry.reason for entry in state.waiting if entry.service_name == "web"] == [f"{said} changes"]
     assert state.last_error is not None
-    assert "environment" in state.last_error.message
+    assert state.last_error.code == "replaced-again"
+    device.advance(3600)
+    assert [step for step in device.workers.work() if isinstance(step, KillService)] == []
+    device.change(target(web(environment={"A": "2"}), version=3))
+    assert len([step for step in device.workers.work() if isinstance(step, KillService)]) == 3
+
+
+def test_three_replacements_for_the_same_field_that_lie_far_apart_are_no_loop(device: Device) -> None:
+    device.meet(target(web(environment={"A": "1"})))
+    device.workers.work()
+    for _ in range(5):
+        device.advance(301)
+        device.workers.world = with_environment(device.workers.world, {"A": "of somebody else"})
+        device.workers.publish()
+        assert len([step for step in device.workers.work() if isinstance(step, KillService)]) == 1
+
+
+def with_environment(world: World, environment: dict[str, str]) -> World:
+    """All containers as if somebody had made them otherwise."""
+    containers = tuple(
+        msgspec.structs.replace(c, config=msgspec.structs.replace(c.config, environment=environment))
+        for c in world.containers
+    )
+    return msgspec.structs.replace(world, containers=containers)
+
+
+def test_a_step_that_is_done_again_and_again_without_effect_is_slowed_down(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+    lost = TakeLocks(app_id=7, services=())
+    device.workers.alters = lambda step: lost if isinstance(step, TakeLocks) else step
+    device.change(target(web(environment={"A": "1"}), version=2))
+    taken = device.workers.work()
+    assert words(taken) == ["take the update locks of app 7"] * 10
+    waits = [entry.reason for entry in device.state().waiting if entry.subject == "lock:7"]
+    assert waits == ["take the update locks of app 7 was done 10 times in a minute and has to be done again"]
+    device.advance(61)
+    assert len(device.workers.work()) > 0
 
 
 def test_an_unreachable_engine_is_a_wait_with_its_reason(device: Device) -> None:
@@ -433,6 +480,7 @@ def test_the_decision_log_keeps_the_last_two_hundred(device: Device) -> None:
     taken = device.workers.work()
     while len(taken) < 210:
         device.workers.world = msgspec.structs.replace(device.workers.world, containers=())
+        device.advance(10)  # what is done again and again within a minute is slowed down
         device.workers.publish()
         taken += device.workers.work()
     kept = [decision.number for decision in device.state().decisions]

@@ -12,6 +12,7 @@ from balena_supervisor.actors.picture import worker_of
 from balena_supervisor.errors import ErrorRecord, Withdrawn
 from balena_supervisor.messages import ContainersChanged, GetSeq, ImagesChanged, ResourcesChanged
 from balena_supervisor.model.image import ImageDetails
+from balena_supervisor.model.lock import AppLock
 from balena_supervisor.model.state import EngineLink, Seq
 from balena_supervisor.runtime.actor import Deliver
 from balena_supervisor.runtime.message import Message
@@ -64,6 +65,9 @@ class FakeWorkers:
                 seq=self.seq,
                 containers=self.world.containers,
                 tasks=self.world.tasks,
+                locks=tuple(
+                    AppLock(app_id=app_id, services=tuple(sorted(names))) for app_id, names in self.world.locks.items()
+                ),
                 busy=busy["containers"],
                 engine=self.link,
             )
