@@ -51,7 +51,7 @@ class Aim:
             depended=self._depended,
         )
         planned = plan(world, target, rules=orders.rules(rules, world, target), busy=busy, memory=memory)
-        return planned, orders.lock_steps(world, lock_override=configuration.lock_override), busy
+        return planned, orders.lock_steps(world, busy, lock_override=configuration.lock_override), busy
 
     def _remember_dependencies(self, target: Iterable[ComposedApp], world: World) -> None:
         there = {(container.app_id, container.service_name) for container in world.containers}

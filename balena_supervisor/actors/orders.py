@@ -189,7 +189,7 @@ class Orders:
     def any_active(self) -> bool:
         return bool(self._entries)
 
-    def lock_steps(self, world: World, *, lock_override: bool) -> list[Step]:
+    def lock_steps(self, world: World, busy: frozenset[str], *, lock_override: bool) -> list[Step]:
         """The locks of all apps, for an order for the device."""
         entry = self._for_device(DOWN)
         if entry is None:
@@ -205,7 +205,7 @@ class Orders:
                 reason=words_of_order(entry.order),
             )
             for app_id, services in names.items()
-            if not services <= world.locks.get(app_id, frozenset())
+            if not services <= world.locks.get(app_id, frozenset()) and f"lock:{app_id}" not in busy
         ]
 
     # --- after a look -----------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class FakeWorkers:
         self.target_version = 0
         self.link = UP
         self.held: Callable[[Step], bool] = lambda _step: False
-        self.fails: Callable[[Step], str] = lambda _step: ""
+        self.fails: Callable[[Step], str | ErrorRecord] = lambda _step: ""
         self.alters: Callable[[Step], Step] = lambda step: step
         self._number = 0
         self._taken = 0
@@ -149,5 +149,6 @@ class FakeWorkers:
         self.publish()
         notice: StepDone | StepFailed = StepDone(step=step.step, seen=self.seq)
         if reason:
-            notice = StepFailed(step=step.step, seen=self.seq, error=ErrorRecord("engine-error", reason))
+            error = reason if isinstance(reason, ErrorRecord) else ErrorRecord("engine-error", reason)
+            notice = StepFailed(step=step.step, seen=self.seq, error=error)
         self.deliver(notice)
