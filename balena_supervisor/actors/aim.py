@@ -3,45 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from balena_supervisor.actors.apply import Apply
 from balena_supervisor.actors.order_desk import OrderDesk
 from balena_supervisor.actors.picture import Picture
+from balena_supervisor.actors.trials import Trials
 from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.orders import app_of
-from balena_supervisor.state.plan import Plan, plan
+from balena_supervisor.state.plan import CommitUpdate, Plan, plan
 from balena_supervisor.state.world import Memory, Rules, World
 from balena_supervisor.steps import Step
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look has found. ``locks`` are steps of orders for the device; ``commits`` are of apps that have settled;
+    ``waiting`` is what waits besides the plan; ``again`` asks for another look at once."""
+
+    plan: Plan
+    locks: list[Step]
+    busy: frozenset[str]
+    commits: list[CommitUpdate]
+    waiting: list[Waiting]
+    again: bool
 
 
 class Aim:
     """Plans with all that this planner knows. ``force_now`` is an order to remove locks of others, until the target is
     applied."""
 
-    def __init__(self, picture: Picture, apply: Apply, desk: OrderDesk) -> None:
+    def __init__(self, picture: Picture, apply: Apply, desk: OrderDesk, trials: Trials) -> None:
         self.force_now = False
         self._picture = picture
         self._apply = apply
         self._desk = desk
+        self._trials = trials
         #: app id and service name -> what it depended on when it was last in a target
         self._depended: dict[tuple[int, str], frozenset[str]] = {}
 
     def target(self) -> tuple[ComposedApp, ...]:
         """The target as it is in force now."""
-        return self._desk.adjusted(self._picture.compose(), self._picture.world())
+        return self._desk.adjusted(self._picture.compose(self._trials.apps()), self._picture.world())
 
-    def plan(self, now: float) -> tuple[Plan, list[Step], frozenset[str]]:
-        """The plan, the steps of orders for the device, and what is under way."""
+    def plan(self, now: float, at: str) -> Look:
+        """One look. ``at`` is ISO wall time."""
         picture, orders = self._picture, self._desk.orders
         world, configuration = picture.world(), picture.configuration_or_default
         target = self.target()
         busy = picture.busy() | self._apply.subjects()
+        self._trials.before(target, world, now)
         for entry in orders.begin(world, target, busy, now):
             self._apply.forget_failures(app_of(entry.order))
             self._desk.note_under_way()
         rules = Rules(
             keep_images=configuration.local_mode,
             keep_volumes=configuration.local_mode,
+            kept=self._trials.kept(),
             force=picture.target.force or configuration.lock_override or self.force_now,
         )
         self._remember_dependencies(target, world)
@@ -51,7 +70,16 @@ class Aim:
             depended=self._depended,
         )
         planned = plan(world, target, rules=orders.rules(rules, world, target), busy=busy, memory=memory)
-        return planned, orders.lock_steps(world, busy, lock_override=configuration.lock_override), busy
+        disturbed = frozenset(app_of(order) for order in orders.active())
+        waiting, again = self._trials.looked(target, world, planned, disturbed, now, at)
+        return Look(
+            plan=planned,
+            locks=orders.lock_steps(world, busy, lock_override=configuration.lock_override),
+            busy=busy,
+            commits=[update for update in planned.commits if not self._trials.on_trial(update.app_id)],
+            waiting=waiting,
+            again=again,
+        )
 
     def _remember_dependencies(self, target: Iterable[ComposedApp], world: World) -> None:
         there = {(container.app_id, container.service_name) for container in world.containers}

@@ -186,8 +186,9 @@ class Orders:
                 ids |= to_start(entry.order, entry.stage, world)
         return ids
 
-    def any_active(self) -> bool:
-        return bool(self._entries)
+    def active(self) -> list[Order]:
+        """Those that are queued or under way."""
+        return [entry.order for entry in self._entries]
 
     def lock_steps(self, world: World, busy: frozenset[str], *, lock_override: bool) -> list[Step]:
         """The locks of all apps, for an order for the device."""

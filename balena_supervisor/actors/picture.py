@@ -12,7 +12,7 @@ from balena_supervisor.model.device import Configuration, HostFacts
 from balena_supervisor.model.image import ImageState
 from balena_supervisor.model.service import Container
 from balena_supervisor.model.state import EngineLink, Seq, Waiting
-from balena_supervisor.model.target import TargetState
+from balena_supervisor.model.target import TargetApp, TargetState
 from balena_supervisor.state.compose import compose_app
 from balena_supervisor.state.world import World
 from balena_supervisor.steps import ImageStep, ServiceStep, Step
@@ -136,14 +136,12 @@ class Picture:
             supervisor_network_ready=resources.supervisor_network_ready if resources else False,
         )
 
-    def compose(self) -> tuple[ComposedApp, ...]:
-        """The target as containers; made again only when something it is made of has changed."""
+    def compose(self, apps: tuple[TargetApp, ...]) -> tuple[ComposedApp, ...]:
+        """Target apps as containers; made again only when something they are made of has changed."""
         details = self.images.images.details if self.images else {}
         keys = self.keys or {}
-        source = (self.target, self.configuration_or_default, details, keys)
+        source = (apps, self.configuration_or_default, details, keys)
         if self._composed is None or self._composed[0] != source:
-            apps = tuple(
-                compose_app(app, self.configuration_or_default, self.host, details, keys) for app in self.target.apps
-            )
-            self._composed = (source, apps)
+            composed = tuple(compose_app(app, self.configuration_or_default, self.host, details, keys) for app in apps)
+            self._composed = (source, composed)
         return self._composed[1]

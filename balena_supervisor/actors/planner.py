@@ -17,52 +17,45 @@ from balena_supervisor.actors.aim import Aim
 from balena_supervisor.actors.apply import Apply, InFlight, backing_off, cause_of
 from balena_supervisor.actors.damage import restarting_root
 from balena_supervisor.actors.order_desk import OrderDesk
-from balena_supervisor.actors.orders import Entry
+from balena_supervisor.actors.order_taker import OrderTaker
 from balena_supervisor.actors.picture import WORKERS, Picture, worker_of
 from balena_supervisor.actors.taking_back import TakingBack
 from balena_supervisor.actors.telling import Telling
+from balena_supervisor.actors.trials import Trials
 from balena_supervisor.clock import iso
 from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.db.rebuild import COMMITS, TARGET_LOST, Rebuild
+from balena_supervisor.db.trial_store import TrialStore
 from balena_supervisor.errors import (
     DatabaseRefused,
     ErrorRecord,
     Locked,
     NoSpace,
-    OrderEnded,
     RemoteError,
     Withdrawn,
-    record_of,
 )
 from balena_supervisor.messages import (
     ApplyNow,
-    AppOrder,
-    CancelOrder,
     ConfigChanged,
     ContainersChanged,
-    DeviceOrder,
     GetComposedTarget,
     GetSeq,
-    GoDown,
     ImagesChanged,
     KeysChanged,
-    Order,
     ResourcesChanged,
-    ServiceOrder,
     TargetApplied,
     TargetChanged,
 )
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.device import HostFacts
 from balena_supervisor.model.state import DeviceState, Seq, StepId, Waiting
-from balena_supervisor.runtime.actor import Actor, Pending, Ports, Timer, handles
+from balena_supervisor.runtime.actor import Ports, Timer, handles
 from balena_supervisor.runtime.message import DeliveryFailed
 from balena_supervisor.runtime.output import Level, log
 from balena_supervisor.state.device_state import app_summaries, container_summaries, image_summaries, lock_summaries
-from balena_supervisor.state.orders import words_of_order
 from balena_supervisor.state.plan import CommitUpdate
 from balena_supervisor.state.words import app_and_service_of
 from balena_supervisor.steps import HandOver, StartService, Step, StepDone, StepFailed, WithdrawSteps
@@ -73,9 +66,6 @@ SEQ_TIMEOUT_S = 20.0
 #: An engine that is killed while it starts a container may never be able to start that one again ("id already in use",
 #: seen with 20.10). It never ran, so it has nothing to lose.
 RENEW_AFTER = 3
-#: how long an order for the device waits for steps under way, and the host for its answer
-PATIENCE_S = 10.0
-GO_DOWN_S = 30.0
 LOCK = "lock:"
 
 
@@ -87,14 +77,14 @@ class PlannerPorts(Ports):
     host_update_pending: Callable[[], bool] = lambda: False
 
 
-class Planner(Actor):
+class Planner(OrderTaker):
     """Compares target and current state and has the workers make them equal."""
 
     def __init__(self, ports: PlannerPorts) -> None:
         super().__init__(ports)
         self._database_path = ports.database_path
         self._read_host = ports.host
-        self._host_update_pending = ports.host_update_pending
+        self.host_update_pending = ports.host_update_pending
         self._picture = Picture()
         self._apply = Apply()
         self._step_number = 0
@@ -105,8 +95,9 @@ class Planner(Actor):
     def on_start(self) -> None:
         database = open_database(self._database_path, on_damage=restarting_root(self.post))
         self._commit_store = CommitStore(database)
-        self._desk = OrderDesk(OrderStore(database))
-        self._aim = Aim(self._picture, self._apply, self._desk)
+        self.desk = OrderDesk(OrderStore(database))
+        self._trials = Trials(TrialStore(database))
+        self._aim = Aim(self._picture, self._apply, self.desk, self._trials)
         self._taking_back = TakingBack(self.post, self._commit_store, Rebuild(database, COMMITS))
         self._picture.target_lost = ConfigStore(database).get(TARGET_LOST) or ""
         self._picture.host = self._read_host()
@@ -121,14 +112,14 @@ class Planner(Actor):
         if event.configuration.lock_override:
             self._apply.back_off.forget(LOCK)
         self._picture.configuration = event.configuration
-        self._look_soon()
+        self.look_soon()
 
     @handles(KeysChanged)
     def keys_changed(self, event: KeysChanged) -> None:
         self._picture.keys = {(key.app_id, key.service_name): key.key for key in event.services}
         self._picture.keys_incomplete = event.incomplete
         self._taking_back.keys_changed()
-        self._look_soon()
+        self.look_soon()
 
     @handles(TargetChanged)
     def target_changed(self, event: TargetChanged) -> None:
@@ -138,7 +129,8 @@ class Planner(Actor):
             self._apply.new_target(event.target.version, self.clock.monotonic())
             self._aim.force_now = False
         self._picture.target, self._picture.target_told = event.target, True
-        self._look_soon()
+        self._trials.new_target(event.target)
+        self.look_soon()
 
     @handles(ImagesChanged)
     def images_changed(self, event: ImagesChanged) -> None:
@@ -160,9 +152,9 @@ class Planner(Actor):
         entry = self._apply.finish(notice.step, notice.seen)
         if entry is not None:
             self._apply.succeeded(entry)
-            self._desk.orders.step_done(entry.step)
+            self.desk.orders.step_done(entry.step)
             self._settle(entry)
-        self._look_soon()
+        self.look_soon()
 
     @handles(StepFailed)
     def step_failed(self, notice: StepFailed) -> None:
@@ -170,7 +162,7 @@ class Planner(Actor):
         if entry is not None:
             self._failed(entry, notice.error)
             self._settle(entry)
-        self._look_soon()
+        self.look_soon()
 
     @handles(DeliveryFailed)
     def delivery_failed(self, notice: DeliveryFailed) -> None:
@@ -184,61 +176,17 @@ class Planner(Actor):
         if entry is not None:
             self._failed(entry, ErrorRecord(notice.code, notice.reason))
             self._apply.forget(entry)
-        self._look_soon()
+        self.look_soon()
 
     @handles(GetComposedTarget)
     def composed_target(self, _: GetComposedTarget) -> tuple[ComposedApp, ...]:
-        return self._picture.compose()
-
-    # --- orders of users --------------------------------------------------------------------------------------------
-
-    @handles(AppOrder)
-    @handles(ServiceOrder)
-    @handles(DeviceOrder)
-    def take_order(self, order: Order) -> Pending[None]:
-        if isinstance(order, DeviceOrder) and not order.force and self._host_update_pending():
-            raise Locked(f"cannot {words_of_order(order)}: Waiting for Host OS update to finish")
-        log("info", "order", words_of_order(order), force=order.force)
-        until = self.clock.monotonic() + PATIENCE_S
-        entry = self._desk.orders.add(order, iso(self.clock.now()), until)
-        if isinstance(order, DeviceOrder):
-            self.after(PATIENCE_S, self._look_soon)
-        self._look_soon()
-        return Pending(entry.answer)
-
-    @handles(CancelOrder)
-    def cancel_order(self, command: CancelOrder) -> None:
-        self._desk.orders.cancel(command.number)
-        self._desk.finish()
-        self._look_soon()
+        return self._picture.compose(self._picture.target.apps)
 
     @handles(ApplyNow)
     def apply_now(self, command: ApplyNow) -> None:
         self._apply.back_off.clear()
         self._aim.force_now = self._aim.force_now or command.force
-        self._look_soon()
-
-    def _go_down(self) -> bool:
-        """Whether the device is about to go down: then no step is taken any more."""
-        entry = self._desk.orders.leaving()
-        if entry is None:
-            return False
-        if not entry.answer.done() and isinstance(entry.order, DeviceOrder):
-            log("warn", "device", "reboots" if entry.order.verb == "reboot" else "shuts down")
-            entry.answer.set_result(None)
-            asked = self.post.ask("host-config", GoDown(verb=entry.order.verb), timeout_s=GO_DOWN_S)
-            self.when_done(asked, lambda done: self._stayed(entry, done))
-        self._apply.blocked((Waiting(subject="device", reason=f"{words_of_order(entry.order)}: it goes down now"),))
-        return True
-
-    def _stayed(self, entry: Entry, done: Future[None]) -> None:
-        error = done.exception()
-        if error is not None:
-            reason = record_of(error).message
-            log("error", "device", "stays, as the host refused", reason=reason)
-            self._desk.orders.end(entry, OrderEnded(f"cannot {words_of_order(entry.order)}: {reason}"))
-            self._desk.finish()
-            self._look_soon()
+        self.look_soon()
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -252,13 +200,13 @@ class Planner(Actor):
             self.after(1.0, lambda: self._ask_seq(worker))
             return
         self._picture.needed[worker] = done.result()
-        self._look_soon()
+        self.look_soon()
 
     def _worker_changed(self, worker: str, seq: Seq) -> None:
         self._apply.seen(worker, seq)
-        self._look_soon()
+        self.look_soon()
 
-    def _look_soon(self) -> None:
+    def look_soon(self) -> None:
         """One look for all messages that are in the inbox already."""
         if not self._look_is_due:
             self._look_is_due = True
@@ -273,24 +221,27 @@ class Planner(Actor):
             self._tell_waits()
             self._publish_soon()
             return
-        if self._go_down():
+        if self.goes_down():
+            self._apply.blocked((Waiting(subject="device", reason="it is about to go down"),))
             self._tell_waits()
             self._publish_soon()
             return
         now = self.clock.monotonic()
-        planned, locks, busy = self._aim.plan(now)
+        look = self._aim.plan(now, iso(self.clock.now()))
+        planned = look.plan
         steps, waiting = self._apply.admit(
-            msgspec.structs.replace(planned, steps=(*planned.steps, *locks)), OUTSTANDING, now=now
+            msgspec.structs.replace(planned, steps=(*planned.steps, *look.locks)), OUTSTANDING, now=now
         )
-        for update in planned.commits:
+        waiting.extend(look.waiting)
+        for update in look.commits:
             waiting.extend(self._store_commit(update, now))
         for step in steps:
             self._send(step, now)
-        if self._desk.orders.looked(planned, locks, busy):
-            self._look_soon()
-        self._desk.finish()
+        if self.desk.orders.looked(planned, look.locks, look.busy) or look.again:
+            self.look_soon()
+        self.desk.finish()
         under_way = bool(self._apply.subjects() or self._picture.busy())
-        applied = planned.empty and not under_way and not self._desk.orders.any_active()
+        applied = planned.empty and not under_way and not self.desk.orders.active()
         if applied and self._apply.applying:
             log("success", "device state", "target is applied", version=self._picture.target.version)
             self.post.publish(TargetApplied(version=self._picture.target.version))
@@ -334,7 +285,7 @@ class Planner(Actor):
             return [backing_off(update.subject, failure)]
         log("info", "app", "has settled on its release", app=update.app_id, release=update.commit)
         self._picture.commits = {**self._picture.commits, update.app_id: update.commit}
-        self._look_soon()
+        self.look_soon()
         return []
 
     def _settle(self, entry: InFlight) -> None:
@@ -344,13 +295,13 @@ class Planner(Actor):
             self._apply.seen(worker_of(entry.step), seq)
 
     def _failed(self, entry: InFlight, error: ErrorRecord) -> None:
-        order = self._desk.orders.of_step(entry.step) if error.code != Withdrawn.code else None
+        order = self.desk.orders.of_step(entry.step) if error.code != Withdrawn.code else None
         now = self.clock.monotonic()
         failure = self._apply.failed(entry, error, now=now, limit_s=self._retry_limit_s(), ordered=order is not None)
         text = f"cannot {entry.words}: {cause_of(error)}"
         if order is not None:
-            self._desk.orders.end(order, RemoteError(error))
-            self._desk.finish()
+            self.desk.orders.end(order, RemoteError(error))
+            self.desk.finish()
         elif failure is None:
             log("info", "step", f"{entry.words} was left", reason=error.message)
         elif error.code == Locked.code:
@@ -369,7 +320,7 @@ class Planner(Actor):
             self._retry = None
         at = self._apply.next_retry(now)
         if at is not None:
-            self._retry = self.after(at - now, self._look_soon)
+            self._retry = self.after(at - now, self.look_soon)
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -387,11 +338,13 @@ class Planner(Actor):
         return self._apply.describe(
             target_version=picture.target.version,
             engine=picture.engine(),
-            apps=app_summaries(picture.target, self._aim.target(), world),
+            apps=app_summaries(
+                picture.target, self._aim.target(), world, bad=self._trials.bad(), trials=self._trials.trials()
+            ),
             commits={str(app_id): commit for app_id, commit in picture.commits.items()},
             containers=container_summaries(world),
             images=image_summaries(world.images),
             locks=(*lock_summaries(world), *self._apply.foreign_locks()),
             exits=picture.containers.exits if picture.containers else (),
-            actions=self._desk.orders.summaries(),
+            actions=self.desk.orders.summaries(),
         )

@@ -58,6 +58,8 @@ class TargetState(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     config: dict[str, str] = {}
     apps: tuple[TargetApp, ...] = ()
+    #: the release before it of apps that may have to go back to it
+    previous: tuple[TargetApp, ...] = ()
 
 
 class ServiceKey(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -22,11 +23,25 @@ from balena_supervisor.state.strategies import strategy_of
 from balena_supervisor.state.world import World, present_ids
 
 
-def app_summaries(target: TargetState, composed: Iterable[ComposedApp], world: World) -> tuple[AppSummary, ...]:
+def app_summaries(
+    target: TargetState,
+    composed: Iterable[ComposedApp],
+    world: World,
+    *,
+    bad: Mapping[int, str] = MappingProxyType({}),
+    trials: Mapping[int, str] = MappingProxyType({}),
+) -> tuple[AppSummary, ...]:
     """The target apps, in the order of the target. Services come from the target, so that an app that cannot be
-    composed still shows them."""
+    composed still shows them. ``bad`` and ``trials`` are in words, by app id."""
     by_id = {app.app_id: app for app in composed}
-    return tuple(_app_summary(app, by_id.get(app.app_id), world) for app in target.apps)
+    return tuple(
+        msgspec.structs.replace(
+            _app_summary(app, by_id.get(app.app_id), world),
+            bad_release=bad.get(app.app_id, ""),
+            trial=trials.get(app.app_id, ""),
+        )
+        for app in target.apps
+    )
 
 
 def _app_summary(app: TargetApp, composed: ComposedApp | None, world: World) -> AppSummary:

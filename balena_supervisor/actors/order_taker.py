@@ -1,0 +1,73 @@
+"""The part of the planner that takes orders of users, and that sends the device down."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from balena_supervisor.actors.order_desk import OrderDesk
+from balena_supervisor.actors.orders import Entry
+from balena_supervisor.clock import iso
+from balena_supervisor.errors import Locked, OrderEnded, record_of
+from balena_supervisor.messages import AppOrder, CancelOrder, DeviceOrder, GoDown, Order, ServiceOrder
+from balena_supervisor.runtime.actor import Actor, Pending, handles
+from balena_supervisor.runtime.output import log
+from balena_supervisor.state.orders import words_of_order
+
+#: how long an order for the device waits for steps under way, and the host for its answer
+PATIENCE_S = 10.0
+GO_DOWN_S = 30.0
+
+
+class OrderTaker(Actor):
+    """Base of the planner. ``desk`` keeps the orders; ``host_update_pending`` tells whether an update of the host OS
+    waits to be found healthy."""
+
+    desk: OrderDesk
+    host_update_pending: Callable[[], bool]
+
+    @abstractmethod
+    def look_soon(self) -> None:
+        """Plan again, as an order has come or has moved."""
+
+    @handles(AppOrder)
+    @handles(ServiceOrder)
+    @handles(DeviceOrder)
+    def take_order(self, order: Order) -> Pending[None]:
+        if isinstance(order, DeviceOrder) and not order.force and self.host_update_pending():
+            raise Locked(f"cannot {words_of_order(order)}: Waiting for Host OS update to finish")
+        log("info", "order", words_of_order(order), force=order.force)
+        until = self.clock.monotonic() + PATIENCE_S
+        entry = self.desk.orders.add(order, iso(self.clock.now()), until)
+        if isinstance(order, DeviceOrder):
+            self.after(PATIENCE_S, self.look_soon)
+        self.look_soon()
+        return Pending(entry.answer)
+
+    @handles(CancelOrder)
+    def cancel_order(self, command: CancelOrder) -> None:
+        self.desk.orders.cancel(command.number)
+        self.desk.finish()
+        self.look_soon()
+
+    def goes_down(self) -> bool:
+        """Whether the device is about to go down: then no step is taken any more."""
+        entry = self.desk.orders.leaving()
+        if entry is None:
+            return False
+        if not entry.answer.done() and isinstance(entry.order, DeviceOrder):
+            log("warn", "device", "reboots" if entry.order.verb == "reboot" else "shuts down")
+            entry.answer.set_result(None)
+            asked = self.post.ask("host-config", GoDown(verb=entry.order.verb), timeout_s=GO_DOWN_S)
+            self.when_done(asked, lambda done: self._stayed(entry, done))
+        return True
+
+    def _stayed(self, entry: Entry, done: Future[None]) -> None:
+        error = done.exception()
+        if error is not None:
+            reason = record_of(error).message
+            log("error", "device", "stays, as the host refused", reason=reason)
+            self.desk.orders.end(entry, OrderEnded(f"cannot {words_of_order(entry.order)}: {reason}"))
+            self.desk.finish()
+            self.look_soon()

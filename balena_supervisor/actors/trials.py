@@ -1,0 +1,133 @@
+"""Releases on trial, and those that were given up: the planner's book of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from balena_supervisor.db.trial_store import BadRelease, TrialStore
+from balena_supervisor.errors import DatabaseRefused
+from balena_supervisor.model.app import ComposedApp
+from balena_supervisor.model.image import ImageRef
+from balena_supervisor.model.state import Waiting
+from balena_supervisor.model.target import TargetApp, TargetState
+from balena_supervisor.runtime.output import log
+from balena_supervisor.state.plan import Plan
+from balena_supervisor.state.rollback import Trial, begin, definition, images_of, judge, rollback_s
+from balena_supervisor.state.words import app_and_service_of
+from balena_supervisor.state.world import World
+
+
+class Trials:
+    """What takes the place of a bad release, which images it needs, and which releases are not settled yet."""
+
+    def __init__(self, store: TrialStore) -> None:
+        self._store = store
+        self._bad = store.bad()
+        self._trials: dict[int, Trial] = {}
+        self._target = TargetState()
+        self._previous: dict[int, TargetApp] = {}
+
+    def new_target(self, target: TargetState) -> None:
+        """Marks of releases that the target does not have any more are forgotten."""
+        self._target = target
+        self._previous = {app.app_id: app for app in target.previous}
+        wanted = {app.app_id: definition(app) for app in target.apps} if self._bad else {}
+        kept = {app_id: bad for app_id, bad in self._bad.items() if wanted.get(app_id) == bad.definition}
+        self._keep(kept)
+        self._trials.clear()
+
+    def apps(self) -> tuple[TargetApp, ...]:
+        """The target apps, with the release before it in place of each bad one."""
+        bad = self._bad
+        return tuple(self._previous.get(app.app_id, app) if app.app_id in bad else app for app in self._target.apps)
+
+    def kept(self) -> frozenset[ImageRef]:
+        """The images of the releases that may have to come back."""
+        refs: frozenset[ImageRef] = frozenset()
+        for app_id in self._trials:
+            refs |= images_of(self._previous[app_id])
+        return refs
+
+    def bad(self) -> dict[int, str]:
+        """App id -> why its release was given up."""
+        return {app_id: f"release {bad.commit} was given up: {bad.reason}" for app_id, bad in self._bad.items()}
+
+    def trials(self) -> dict[int, str]:
+        """App id -> what is being tried."""
+        return {app_id: f"release {trial.commit} is on trial" for app_id, trial in self._trials.items()}
+
+    def before(self, target: Iterable[ComposedApp], world: World, now: float) -> None:
+        """Before a look: let trials begin, so that no image goes that may be needed again."""
+        for app in target:
+            previous = self._previous.get(app.app_id)
+            settled = world.commits.get(app.app_id)
+            open_ = app.app_id not in self._bad and app.app_id not in self._trials
+            if not open_ or previous is None or previous.commit != settled or app.commit == settled:
+                continue
+            if rollback_s(app, self._target.config):
+                mine = [c for c in world.containers if c.app_id == app.app_id]
+                trial = begin(app, mine, now, locked=app.app_id in world.locks)
+                if trial is not None:
+                    self._trials[app.app_id] = trial
+
+    def looked(  # noqa: PLR0917  # what a look knows
+        self, target: Iterable[ComposedApp], world: World, planned: Plan, disturbed: frozenset[int], now: float, at: str
+    ) -> tuple[list[Waiting], bool]:
+        """After a look: what waits for the end of its trial, and whether a release was given up just now."""
+        waiting: list[Waiting] = []
+        gave_up = False
+        for app in target:
+            trial = self._trials.get(app.app_id)
+            if trial is None:
+                continue
+            if app.app_id in disturbed:
+                self._trials[app.app_id] = Trial(commit=trial.commit, begun_at=now)
+                continue
+            mine = [c for c in world.containers if c.app_id == app.app_id]
+            seconds = rollback_s(app, self._target.config)
+            verdict = judge(trial, app, mine, seconds, now, _open_reason(app.app_id, planned))
+            self._trials[app.app_id] = verdict.trial
+            if verdict.failed:
+                self._give_up(app, verdict.failed, at)
+                gave_up = True
+            elif verdict.passed:
+                log("success", "app", "has proved itself", app=app.app_id, release=app.commit)
+                del self._trials[app.app_id]
+            else:
+                reason = f"release {app.commit} is on trial"
+                waiting.append(
+                    Waiting(subject=f"app:{app.app_id}", app_id=app.app_id, reason=reason, retry_at=verdict.until)
+                )
+        return waiting, gave_up
+
+    def on_trial(self, app_id: int) -> bool:
+        return app_id in self._trials
+
+    def _give_up(self, app: ComposedApp, reason: str, at: str) -> None:
+        del self._trials[app.app_id]
+        log("error", "app", "goes back to the release before", app=app.app_id, release=app.commit, reason=reason)
+        wanted = next(one for one in self._target.apps if one.app_id == app.app_id)
+        mark = BadRelease(
+            app_id=app.app_id, commit=app.commit or "", definition=definition(wanted), reason=reason, at=at
+        )
+        self._keep({**self._bad, app.app_id: mark})
+
+    def _keep(self, bad: dict[int, BadRelease]) -> None:
+        if bad == self._bad:
+            return
+        self._bad = bad
+        try:
+            self._store.set_bad(bad)
+        except DatabaseRefused as error:
+            log("warn", "app", "a bad release may be tried again after a restart", reason=error.message)
+
+
+def _open_reason(app_id: int, planned: Plan) -> str | None:
+    """What the plan still has to do for an app, in words; None when nothing is left."""
+    for wait in planned.waiting:
+        if wait.app_id == app_id and not wait.settled:
+            return f"{wait.service_name or wait.subject}: {wait.reason}"
+    for step in planned.steps:
+        if app_and_service_of(step)[0] == app_id:
+            return step.reason
+    return None
