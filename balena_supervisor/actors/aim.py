@@ -71,7 +71,9 @@ class Aim:
         )
         planned = plan(world, target, rules=orders.rules(rules, world, target), busy=busy, memory=memory)
         disturbed = frozenset(app_of(order) for order in orders.active())
-        waiting, again = self._trials.looked(target, world, planned, disturbed, now, at)
+        waiting, again = self._trials.looked(
+            target, world, planned, disturbed, self._apply.back_off.failures, now=now, at=at
+        )
         return Look(
             plan=planned,
             locks=orders.lock_steps(world, busy, lock_override=configuration.lock_override),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from balena_supervisor.db.trial_store import BadRelease, TrialStore
 from balena_supervisor.errors import DatabaseRefused
@@ -11,9 +11,10 @@ from balena_supervisor.model.image import ImageRef
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.model.target import TargetApp, TargetState
 from balena_supervisor.runtime.output import log
+from balena_supervisor.state.backoff import Failure
 from balena_supervisor.state.plan import Plan
 from balena_supervisor.state.rollback import Trial, begin, definition, images_of, judge, rollback_s
-from balena_supervisor.state.words import app_and_service_of
+from balena_supervisor.state.words import app_and_service_of, words_of
 from balena_supervisor.state.world import World
 
 
@@ -70,8 +71,16 @@ class Trials:
                 if trial is not None:
                     self._trials[app.app_id] = trial
 
-    def looked(  # noqa: PLR0917  # what a look knows
-        self, target: Iterable[ComposedApp], world: World, planned: Plan, disturbed: frozenset[int], now: float, at: str
+    def looked(
+        self,
+        target: Iterable[ComposedApp],
+        world: World,
+        planned: Plan,
+        disturbed: frozenset[int],
+        failures: Mapping[str, Failure],
+        *,
+        now: float,
+        at: str,
     ) -> tuple[list[Waiting], bool]:
         """After a look: what waits for the end of its trial, and whether a release was given up just now."""
         waiting: list[Waiting] = []
@@ -85,7 +94,7 @@ class Trials:
                 continue
             mine = [c for c in world.containers if c.app_id == app.app_id]
             seconds = rollback_s(app, self._target.config)
-            verdict = judge(trial, app, mine, seconds, now, _open_reason(app.app_id, planned))
+            verdict = judge(trial, app, mine, seconds, now, _open_reason(app.app_id, planned, failures))
             self._trials[app.app_id] = verdict.trial
             if verdict.failed:
                 self._give_up(app, verdict.failed, at)
@@ -122,12 +131,13 @@ class Trials:
             log("warn", "app", "a bad release may be tried again after a restart", reason=error.message)
 
 
-def _open_reason(app_id: int, planned: Plan) -> str | None:
+def _open_reason(app_id: int, planned: Plan, failures: Mapping[str, Failure]) -> str | None:
     """What the plan still has to do for an app, in words; None when nothing is left."""
+    for step in planned.steps:
+        if app_and_service_of(step)[0] == app_id:
+            failure = failures.get(step.subject)
+            return f"cannot {words_of(step)}: {failure.message}" if failure is not None else step.reason
     for wait in planned.waiting:
         if wait.app_id == app_id and not wait.settled:
             return f"{wait.service_name or wait.subject}: {wait.reason}"
-    for step in planned.steps:
-        if app_and_service_of(step)[0] == app_id:
-            return step.reason
     return None
