@@ -10,6 +10,7 @@ import msgspec
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import ImageState
+from balena_supervisor.model.inventory import Inventory
 from balena_supervisor.model.lock import AppLock
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container, ContainerTask, ServiceExit
@@ -181,6 +182,24 @@ class ResourcesChanged(Event, frozen=True, kw_only=True):
     supervisor_network_ready: bool = False
     busy: tuple[str, ...] = ()
     engine: EngineLink = EngineLink()
+
+
+# --- local mode ----------------------------------------------------------------------------------------------------
+
+
+class GetInventory(Query[Inventory], frozen=True, kw_only=True):
+    """To resources: all that the engine has now."""
+
+
+class RemoveBeside(Command[None], frozen=True, kw_only=True):
+    """To resources: local mode was left. Remove what the engine has now beside ``kept`` and the supervisor's own
+    (spec apply-loop 7). What cannot be removed is logged and left. A repeat finds less to remove."""
+
+    kept: Inventory
+
+
+class ForgetLocalApps(Command[None], frozen=True, kw_only=True):
+    """To target-state: local mode was left. Forget the apps of its target. A repeat finds none."""
 
 
 # --- state ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import msgspec
 from balena_supervisor.actors.aim import Aim
 from balena_supervisor.actors.apply import Apply, InFlight, backing_off, cause_of
 from balena_supervisor.actors.damage import restarting_root
+from balena_supervisor.actors.local_mode import LocalMode
 from balena_supervisor.actors.order_desk import OrderDesk
 from balena_supervisor.actors.order_taker import OrderTaker
 from balena_supervisor.actors.picture import WORKERS, Picture, worker_of
@@ -28,6 +29,7 @@ from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.db.rebuild import COMMITS, TARGET_LOST, Rebuild
+from balena_supervisor.db.snapshot_store import SnapshotStore
 from balena_supervisor.db.trial_store import TrialStore
 from balena_supervisor.errors import (
     DatabaseRefused,
@@ -96,6 +98,9 @@ class Planner(OrderTaker):
         database = open_database(self._database_path, on_damage=restarting_root(self.post))
         self._commit_store = CommitStore(database)
         self.desk = OrderDesk(OrderStore(database))
+        self._local_mode = LocalMode(
+            SnapshotStore(database), self.post, self.clock, self.when_done, self.after, self.look_soon
+        )
         self._trials = Trials(TrialStore(database))
         self._aim = Aim(self._picture, self._apply, self.desk, self._trials)
         self._taking_back = TakingBack(self.post, self._commit_store, Rebuild(database, COMMITS))
@@ -215,7 +220,7 @@ class Planner(OrderTaker):
     def _look(self) -> None:
         self._look_is_due = False
         self._taking_back.look(self._picture)
-        waiting_for = self._picture.incomplete()
+        waiting_for = self._local_mode_wait() or self._picture.incomplete()
         if waiting_for:
             self._apply.blocked(waiting_for)
             self._tell_waits()
@@ -250,6 +255,13 @@ class Planner(OrderTaker):
         self._arm_retry(now)
         self._tell_waits()
         self._publish_soon()
+
+    def _local_mode_wait(self) -> tuple[Waiting, ...]:
+        """Before anything is planned, the switch into or out of local mode is finished."""
+        if self._picture.configuration is None or not self._picture.engine().up:
+            return ()
+        reason = self._local_mode.hindrance(local_mode=self._picture.configuration.local_mode)
+        return (Waiting(subject="device", reason=reason),) if reason else ()
 
     def _send(self, step: Step, now: float) -> None:
         self._step_number += 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from balena_supervisor.actors.engine_listing import read_networks, read_volumes
+from balena_supervisor.actors.inventory import remove_beside, take_inventory
 from balena_supervisor.actors.resource_jobs import ResourceJobs
 from balena_supervisor.actors.worker import Worker, WorkerPorts, act_and_look
 from balena_supervisor.adapters.engine_events import EngineEvent
 from balena_supervisor.errors import UnreadableObject
-from balena_supervisor.messages import ResourcesChanged
+from balena_supervisor.messages import GetInventory, RemoveBeside, ResourcesChanged
+from balena_supervisor.model.inventory import Inventory
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.state import Seq
 from balena_supervisor.runtime.actor import Pending, handles
@@ -37,6 +40,13 @@ class Seen(NamedTuple):
     volumes: tuple[Volume, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ResourcePorts(WorkerPorts):
+    """``own_container_id`` is the container in which the supervisor runs, ``""`` when it is not known."""
+
+    own_container_id: str = ""
+
+
 class Resources(Worker[Seen]):
     """Carries out :class:`ResourceStep` and publishes :class:`ResourcesChanged`."""
 
@@ -46,8 +56,9 @@ class Resources(Worker[Seen]):
         "event": ["create", "destroy", "remove"],
     }
 
-    def __init__(self, ports: WorkerPorts) -> None:
+    def __init__(self, ports: ResourcePorts) -> None:
         super().__init__(ports)
+        self._own_container_id = ports.own_container_id
         self._networks = SeenNetworks()
         self._networks_tick = 0
         self._volumes: tuple[Volume, ...] = ()
@@ -77,6 +88,17 @@ class Resources(Worker[Seen]):
     @handles(RemoveVolume)
     def remove_volume(self, step: RemoveVolume) -> Pending[None]:
         return self._carry_out(step, lambda: self._jobs.remove_volume(step.volume), self._look_at_volumes)
+
+    # --- local mode -------------------------------------------------------------------------------------------
+
+    @handles(GetInventory)
+    def get_inventory(self, _: GetInventory) -> Pending[Inventory]:
+        return Pending(self.pool.submit(take_inventory, self.engine, self.instance))
+
+    @handles(RemoveBeside)
+    def remove_beside(self, command: RemoveBeside) -> Pending[None]:
+        done = self.pool.submit(remove_beside, self.engine, self.instance, command.kept, self._own_container_id)
+        return Pending(done)
 
     def _carry_out(self, step: ResourceStep, act: Callable[[], None], look: Callable[[], None]) -> Pending[None]:
         return self.carry_out(step, lambda: act_and_look(act, look))

@@ -92,8 +92,19 @@ class CurrentCommit(peewee.Model):
         table_name = "currentCommit"
 
 
+class EngineSnapshot(peewee.Model):
+    """What the engine had when local mode began; one row, or none."""
+
+    snapshot = peewee.CharField(null=True)
+    timestamp = peewee.CharField(null=True)
+
+    class Meta:
+        table_name = "engineSnapshot"
+        primary_key = False
+
+
 #: the columns of the tables that are used
 COLUMNS: dict[str, frozenset[str]] = {
     model._meta.table_name: frozenset(field.column_name for field in model._meta.sorted_fields)  # noqa: SLF001  # how peewee gives it
-    for model in (Config, DeviceConfig, App, Image, ApiSecret, CurrentCommit)
+    for model in (Config, DeviceConfig, App, Image, ApiSecret, CurrentCommit, EngineSnapshot)
 }

@@ -26,6 +26,7 @@ _CONFIG_KEYS = frozenset(
         "deltaRetryInterval", "deltaVersion", "lockOverride", "legacyAppsPresent", "pinDevice", "localMode",
         "instantUpdates", "firewallMode", "hostDiscoverability", "hardwareMetrics", "apiEndpointOverride",
         "listenPortOverride", "apiRequestTimeout", "reportedTags", "targetTags", "lastConfigJson", "targetVersion",
+        "stoppedServices", "badReleases",
     }
 )  # fmt: skip
 #: the second comes from names in SQLite's own messages

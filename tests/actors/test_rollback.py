@@ -11,11 +11,12 @@ import pytest
 
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.trial_store import TrialStore
+from balena_supervisor.messages import ConfigChanged
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.service import Container
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.steps import RemoveImage, StartService, Step
-from tests.actors.test_planner import Device, target, web, words
+from tests.actors.test_planner import DEVICE, Device, target, web, words
 
 SECONDS = 30
 LABELS = {"io.balena.update.rollback": str(SECONDS)}
@@ -59,10 +60,7 @@ class Trying(Device):
         return {row.ref.name for row in self.workers.world.images.rows}
 
 
-def managed() -> Any:
-    from balena_supervisor.messages import ConfigChanged
-    from tests.actors.test_planner import DEVICE
-
+def managed() -> ConfigChanged:
     return ConfigChanged(configuration=msgspec.structs.replace(DEVICE, version=2, local_mode=False))
 
 
@@ -132,7 +130,7 @@ def test_a_release_whose_service_cannot_be_started_is_given_up(device: Trying) -
         device.advance(10)
         device.workers.work()
     assert (device.web.commit, device.web.status) == ("r1", "Running")
-    assert "its services were not started after 60 s: web: failed" in device.state().apps[0].bad_release
+    assert "not started after 60 s: cannot start web: exec format error" in device.state().apps[0].bad_release
 
 
 def test_a_one_shot_service_that_succeeds_is_no_failure(device: Trying) -> None:

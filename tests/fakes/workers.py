@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -10,18 +11,44 @@ import pykka
 
 from balena_supervisor.actors.picture import worker_of
 from balena_supervisor.errors import ErrorRecord, Withdrawn
-from balena_supervisor.messages import ContainersChanged, GetSeq, ImagesChanged, ResourcesChanged
+from balena_supervisor.messages import (
+    ContainersChanged,
+    ForgetLocalApps,
+    GetInventory,
+    GetSeq,
+    ImagesChanged,
+    RemoveBeside,
+    ResourcesChanged,
+)
 from balena_supervisor.model.image import ImageDetails
+from balena_supervisor.model.inventory import Inventory
 from balena_supervisor.model.lock import AppLock
 from balena_supervisor.model.state import EngineLink, Seq
 from balena_supervisor.runtime.actor import Deliver
-from balena_supervisor.runtime.message import Message
+from balena_supervisor.runtime.message import Message, Request
 from balena_supervisor.state.effects import effect
 from balena_supervisor.state.world import World
 from balena_supervisor.steps import Step, StepDone, StepFailed
 from tests.fakes.ports import FakePost
 
 UP = EngineLink(up=True, reason="")
+
+
+class WorkersPost(FakePost):
+    """Answers at once what the switch of local mode asks: the engine has nothing of others. ``refusal`` is what the
+    others answer instead."""
+
+    refusal: Exception | None = None
+
+    def ask(self, recipient: str, message: Request[Any], timeout_s: float) -> Future[Any]:
+        future: Future[Any] = super().ask(recipient, message, timeout_s)
+        if self.refusal is not None and isinstance(message, GetInventory | RemoveBeside | ForgetLocalApps):
+            future.set_exception(self.refusal)
+        elif isinstance(message, GetInventory):
+            future.set_result(Inventory())
+        elif isinstance(message, RemoveBeside | ForgetLocalApps):
+            future.set_result(None)
+        return future
 
 
 class FakeWorkers:
@@ -32,7 +59,7 @@ class FakeWorkers:
     """
 
     def __init__(self, world: World | None = None) -> None:
-        self.post = FakePost()
+        self.post = WorkersPost()
         self.world = world or World()
         self.target_version = 0
         self.link = UP
