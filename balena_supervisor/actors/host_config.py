@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -14,17 +16,19 @@ import msgspec
 from balena_supervisor.actors.damage import restarting_root
 from balena_supervisor.adapters.config_json import ConfigJson, FileState
 from balena_supervisor.adapters.host_files import read_device_type, read_host_name, read_os_release
+from balena_supervisor.adapters.login import go_down
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.errors import DatabaseRefused
-from balena_supervisor.messages import ConfigChanged, TargetChanged
+from balena_supervisor.messages import ConfigChanged, GoDown, TargetChanged
 from balena_supervisor.model.device import Configuration
-from balena_supervisor.runtime.actor import Actor, Ports, handles
+from balena_supervisor.runtime.actor import Actor, Pending, Ports, handles
 from balena_supervisor.runtime.output import log
 from balena_supervisor.state.configuration import Sources, build_configuration
 
 #: Row of table ``config`` with the last content of config.json that could be read.
 LAST_CONFIG_JSON = "lastConfigJson"
+GO_DOWN_DELAY_S = 1.0
 
 
 def random_uuid() -> str:
@@ -34,7 +38,8 @@ def random_uuid() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class HostConfigPorts(Ports):
-    """Where things are; ``new_uuid`` makes the uuid of a device that has none."""
+    """Where things are; ``new_uuid`` makes the uuid of a device that has none, ``go_down`` has the host reboot or shut
+    down, and raises ``Unavailable``."""
 
     database_path: Path
     config_json_path: Path
@@ -42,6 +47,7 @@ class HostConfigPorts(Ports):
     os_release_path: Path
     host_name_path: Path
     new_uuid: Callable[[], str] = random_uuid
+    go_down: Callable[[str], None] = go_down
 
 
 class HostConfig(Actor):
@@ -92,6 +98,22 @@ class HostConfig(Actor):
         configuration, _ = build_configuration(self._sources)
         if msgspec.structs.replace(configuration, version=self._configuration.version) != self._configuration:
             self._publish(configuration)
+
+    @handles(GoDown)
+    def go_down(self, order: GoDown) -> Pending[None]:
+        """In a second, so that the answer to whoever asked leaves the device. The host may take its time."""
+        answer: Future[None] = Future()
+
+        def call() -> None:
+            try:
+                self._paths.go_down(order.verb)
+            except Exception as error:  # noqa: BLE001  # goes to the planner
+                answer.set_exception(error)
+            else:
+                answer.set_result(None)
+
+        self.after(GO_DOWN_DELAY_S, lambda: Thread(target=call, name="go-down", daemon=True).start())
+        return Pending(answer)
 
     def _publish(self, configuration: Configuration) -> None:
         self._configuration = msgspec.structs.replace(configuration, version=self._configuration.version + 1)

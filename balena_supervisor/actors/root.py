@@ -14,11 +14,11 @@ from balena_supervisor.actors.host_config import HostConfig, HostConfigPorts
 from balena_supervisor.actors.http_process import http_row
 from balena_supervisor.actors.images import ImagePorts, Images
 from balena_supervisor.actors.planner import Planner, PlannerPorts
-from balena_supervisor.actors.resources import Resources
+from balena_supervisor.actors.resources import ResourcePorts, Resources
 from balena_supervisor.actors.target_state import TargetPorts, Targets
 from balena_supervisor.actors.worker import WorkerPorts
 from balena_supervisor.adapters.engine import Engine
-from balena_supervisor.adapters.host_facts import read_host_facts
+from balena_supervisor.adapters.host_facts import host_update_pending, read_host_facts
 from balena_supervisor.errors import NotFound, NotReady
 from balena_supervisor.messages import (
     ConfigChanged,
@@ -99,10 +99,19 @@ def start_list(settings: Settings) -> tuple[ActorRow, ...]:
             subscriptions=(ConfigChanged, TargetChanged),
         ),
         ActorRow(name="containers", start=start(Containers, WorkerPorts, **worker), critical=True),
-        ActorRow(name="resources", start=start(Resources, WorkerPorts, **worker)),
+        ActorRow(
+            name="resources",
+            start=start(Resources, ResourcePorts, **worker, own_container_id=settings.own_container_id),
+        ),
         ActorRow(
             name="planner",
-            start=start(Planner, PlannerPorts, **database, host=host),
+            start=start(
+                Planner,
+                PlannerPorts,
+                **database,
+                host=host,
+                host_update_pending=partial(host_update_pending, settings.state_mountpoint),
+            ),
             subscriptions=(ConfigChanged, KeysChanged, TargetChanged, *PICTURES),
             critical=True,
         ),

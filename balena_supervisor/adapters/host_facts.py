@@ -6,6 +6,8 @@ from pathlib import Path
 
 from balena_supervisor.model.device import HostFacts
 
+_OS_UPDATE_MARKS = ("rollback-health-breadcrumb", "rollback-altboot-breadcrumb")
+
 
 def read_host_facts(root: Path, *, docker_socket: str, instance: str) -> HostFacts:
     """Look below the host's root folder; a feature whose folder the host lacks is left out of services."""
@@ -15,3 +17,8 @@ def read_host_facts(root: Path, *, docker_socket: str, instance: str) -> HostFac
         docker_socket=docker_socket,
         instance=instance,
     )
+
+
+def host_update_pending(state: Path) -> bool:
+    """Whether an update of the host OS waits to be found healthy: by marks on the state partition."""
+    return any((state / mark).exists() for mark in _OS_UPDATE_MARKS)

@@ -12,7 +12,8 @@ import pytest
 
 from balena_supervisor.actors.host_config import HostConfig, HostConfigPorts, random_uuid
 from balena_supervisor.db.connection import open_database
-from balena_supervisor.messages import ConfigChanged, TargetChanged
+from balena_supervisor.errors import Unavailable
+from balena_supervisor.messages import ConfigChanged, GoDown, TargetChanged
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.target import TargetState
@@ -46,26 +47,36 @@ class Host:
         self.post = FakePost()
         self.ref: pykka.ActorRef[Any] | None = None
         self.new_uuid: Callable[[], str] = lambda: "fresh"
+        self.went_down: list[str] = []
+        self.refusal: Exception | None = None
+        self.timers = FakeTimers(FakeClock())
 
     def start(self) -> Configuration:
         clock = FakeClock()
+        self.timers = FakeTimers(clock)
         self.post = FakePost()
         ports = HostConfigPorts(
             name="host-config",
             generation=1,
             post=self.post,
             clock=clock,
-            timers=FakeTimers(clock),
+            timers=self.timers,
             database_path=self.database,
             config_json_path=self.config_json,
             device_type_path=self.boot / "device-type.json",
             os_release_path=self.folder / "os-release",
             host_name_path=self.folder / "hostname",
             new_uuid=self.new_uuid,
+            go_down=self.go_down,
         )
         self.ref = HostConfig.start(ports)
         self.ref.ask(Heartbeat(), timeout=20)
         return self.configuration
+
+    def go_down(self, verb: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.went_down.append(verb)
 
     def stop(self) -> None:
         if self.ref is not None:
@@ -234,3 +245,25 @@ def test_a_disk_that_is_full_at_the_start_hides_no_configuration(tmp_path: Path)
         assert host.file()["uuid"] == "fresh"
         host.stop()
         before.close()
+
+
+def test_the_device_goes_down_a_second_after_it_was_asked_to(host: Host) -> None:
+    host.start()
+    assert host.ref is not None
+    pending = host.ref.ask(Deliver(GoDown(verb="reboot")), timeout=5)
+    host.timers.advance(0.9)
+    host.ref.ask(Heartbeat(), timeout=5)
+    assert host.went_down == []
+    host.timers.advance(0.1)
+    assert pending.future.result(5) is None
+    assert host.went_down == ["reboot"]
+
+
+def test_a_host_that_refuses_to_go_down_is_told_to_who_asked(host: Host) -> None:
+    host.start()
+    assert host.ref is not None
+    host.refusal = Unavailable("cannot shutdown the host: no system bus", what="dbus")
+    pending = host.ref.ask(Deliver(GoDown(verb="shutdown")), timeout=5)
+    host.timers.advance(1)
+    with pytest.raises(Unavailable, match="no system bus"):
+        pending.future.result(5)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from balena_supervisor.actors.resources import Resources
-from balena_supervisor.actors.worker import WorkerPorts
+from balena_supervisor.actors.resources import ResourcePorts, Resources
 from balena_supervisor.messages import ResourcesChanged
 from balena_supervisor.model.resource import Volume, VolumeConfig
 from balena_supervisor.state.networks import network_body, supervisor_network_body
@@ -200,7 +199,7 @@ def test_an_unreadable_network_is_left_out(resources: WorkerBench) -> None:
 def test_an_unavailable_engine_at_start_is_a_state_with_a_reason(tmp_path: Path) -> None:
     with bench(tmp_path) as resources:
         resources.engine.die()
-        resources.start(Resources, WorkerPorts(**resources.ports("resources")))
+        resources.start(Resources, ResourcePorts(**resources.ports("resources")))
         down = resources.post.wait_for(ResourcesChanged, lambda event: "cannot be reached" in event.engine.reason)
         assert not down.engine.up
         resources.engine.revive()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from balena_supervisor.actors.resources import Resources
-from balena_supervisor.actors.worker import RECONCILE_S, WorkerPorts, act_and_look
+from balena_supervisor.actors.resources import ResourcePorts, Resources
+from balena_supervisor.actors.worker import RECONCILE_S, act_and_look
 from balena_supervisor.errors import EngineError, EngineUnavailable
 from balena_supervisor.messages import GetSeq, ResourcesChanged
 from balena_supervisor.model.resource import Volume
@@ -46,7 +46,7 @@ def test_an_unchanged_picture_is_not_published_again(worker: WorkerBench) -> Non
 
 
 def test_places_of_a_later_generation_are_greater(worker: WorkerBench) -> None:
-    worker.start(Resources, WorkerPorts(**worker.ports("resources", generation=2)))
+    worker.start(Resources, ResourcePorts(**worker.ports("resources", generation=2)))
     worker.post.wait_for(ResourcesChanged, lambda event: event.engine.up)
     assert worker.deliver(GetSeq()) > Seq(1, 10_000)
 
@@ -55,7 +55,7 @@ def test_a_restarted_worker_looks_again_until_nothing_changes_by_itself(worker: 
     """The call of its killed predecessor is carried out after the first look, and its event is lost."""
     late = worker.engine.hang("GET", "^/volumes$", nth=2)
     worker.engine.lose_events()
-    worker.start(Resources, WorkerPorts(**worker.ports("resources", generation=2)))
+    worker.start(Resources, ResourcePorts(**worker.ports("resources", generation=2)))
     worker.post.wait_for(ResourcesChanged, lambda event: event.engine.up)
     late.wait_reached()
     worker.by_hand.create_volume({"Name": "77_late"})
@@ -74,7 +74,7 @@ def test_a_look_that_fails_while_the_engine_is_there_is_made_again(worker: Worke
 def test_what_lost_events_told_of_is_seen_within_five_minutes(worker: WorkerBench) -> None:
     timers = FakeTimers(worker.clock)
     worker.engine.lose_events()
-    worker.start(Resources, WorkerPorts(**{**worker.ports("resources"), "timers": timers}))
+    worker.start(Resources, ResourcePorts(**{**worker.ports("resources"), "timers": timers}))
     worker.post.wait_for(ResourcesChanged, lambda event: event.engine.up)
     worker.by_hand.create_volume({"Name": "77_unheard"})
     for minute in range(1, 6):

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from balena_supervisor.actors.containers import Containers
 from balena_supervisor.actors.images import ImagePorts, Images
-from balena_supervisor.actors.resources import Resources
+from balena_supervisor.actors.resources import ResourcePorts, Resources
 from balena_supervisor.actors.worker import Worker, WorkerPorts
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.messages import ContainersChanged, ImagesChanged, ResourcesChanged
@@ -65,7 +65,7 @@ class WorkerBench:
         self.post.wait_for(ContainersChanged, lambda event: event.engine.up)
 
     def resources(self) -> None:
-        self.start(Resources, WorkerPorts(**self.ports("resources")))
+        self.start(Resources, ResourcePorts(**self.ports("resources")))
         self.post.wait_for(ResourcesChanged, lambda event: event.engine.up)
 
     def images(self, folder: Path, **more: Any) -> None:
