@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from balena_supervisor.cli_why import why_lines
 from balena_supervisor.errors import SupervisorError
 from balena_supervisor.settings import listen_port, read_settings
 
@@ -154,6 +155,14 @@ def status(url: str, key: str, *, as_json: bool, decisions: int) -> None:
 
 
 @commands.command()
+@click.argument("service", default="")
+@_asks
+def why(service: str, url: str, key: str, *, as_json: bool) -> None:
+    """What each app, or SERVICE, is, what it should be, and what it waits for."""
+    _show(url, key, "/v2/state/why", as_json=as_json, show=lambda to, answer: _why_lines(to, answer, service))
+
+
+@commands.command()
 @_asks
 def actors(url: str, key: str, *, as_json: bool) -> None:
     """The processes of the supervisor."""
@@ -239,6 +248,15 @@ def _status(to: Console, answer: Json, decisions: int) -> None:
     )
     if answer["lastError"]:
         to.print(f"last error: {answer['lastError']['message']}", markup=False)
+
+
+def _why_lines(to: Console, answer: Json, service: str) -> None:
+    try:
+        lines = why_lines(answer, service)
+    except KeyError:
+        raise click.ClickException(f"there is no service {service}") from None
+    for text in lines:
+        to.print(text, markup=False, soft_wrap=True)
 
 
 def _why(decision: Json) -> str:

@@ -17,7 +17,10 @@ TOP_LEVEL = (
     *("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE.md", "CHANGELOG.md", ".ci/run"),
     *("tools/dev", "tools/bench", "docs"),
     *(f"tests/{name}" for name in ("fakes", "integration", "runtime", "actors", "state", "adapters", "http", "db")),
-    *(f"{PACKAGE}/{name}.py" for name in ("__main__", "cli", "settings", "messages", "steps", "errors", "clock")),
+    *(
+        f"{PACKAGE}/{name}.py"
+        for name in ("__main__", "cli", "cli_why", "settings", "messages", "steps", "errors", "clock")
+    ),
 )
 PARTS = {"runtime", "actors", "state", "adapters", "http", "db", "migrations", "model"}
 EXECUTABLE = (".ci/run", "tools/dev", "tools/bench")

@@ -14,6 +14,7 @@ from balena_supervisor.messages import GetComposedTarget, SetLocalTarget
 from balena_supervisor.state.answers import applications_state, container_id, container_ids, state_status
 from balena_supervisor.state.config_names import complete_config
 from balena_supervisor.state.target_answer import local_target
+from balena_supervisor.state.why import Now, why
 
 
 def add_routes(app: falcon.App[falcon.Request, falcon.Response], api: Api) -> None:
@@ -21,6 +22,7 @@ def add_routes(app: falcon.App[falcon.Request, falcon.Response], api: Api) -> No
     app.add_route("/v2/local/target-state", LocalTarget(api))
     app.add_route("/v2/local/device-info", DeviceInfo())
     app.add_route("/v2/state/status", StateStatus())
+    app.add_route("/v2/state/why", Why(api))
     app.add_route("/v2/applications/state", ApplicationsState())
     app.add_route("/v2/containerid", ContainerId())
 
@@ -97,6 +99,25 @@ class StateStatus:
             )
 
         picture.derived(("state-status", caller), make).send(resp)
+
+
+class Why:
+    """Of our own: for each app and service what it is, what it should be, and what it waits for."""
+
+    def __init__(self, api: Api) -> None:
+        self._clock = api.clock
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        picture: Picture = req.context.picture
+        now = Now(self._clock.now(), self._clock.monotonic())
+        answer = why(
+            picture.need_state(),
+            req.context.caller.covers,
+            now,
+            applying=picture.applying,
+            target_version=picture.target_version,
+        )
+        json_answer(answer).send(resp)
 
 
 class ApplicationsState:

@@ -77,6 +77,9 @@ class ContainerSummary(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     image_name: str
     exit_code: int | None = None
+    started_at: str = ""
+    #: healthy, unhealthy or starting; ``""`` without a health check
+    health: str = ""
 
 
 class ImageSummary(msgspec.Struct, frozen=True, kw_only=True):

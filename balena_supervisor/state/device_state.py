@@ -115,6 +115,8 @@ def _container_summary(
         created_at=container.created_at,
         image_name=names.get(container.docker_image_id or container.config.image, ""),
         exit_code=container.exit_code,
+        started_at=container.started_at,
+        health=container.health,
     )
 
 

@@ -250,7 +250,7 @@ def test_a_disk_that_is_full_at_the_start_hides_no_configuration(tmp_path: Path)
 def test_the_device_goes_down_a_second_after_it_was_asked_to(host: Host) -> None:
     host.start()
     assert host.ref is not None
-    pending = host.ref.ask(Deliver(GoDown(verb="reboot")), timeout=5)
+    pending: Any = host.ref.ask(Deliver(GoDown(verb="reboot")), timeout=5)
     host.timers.advance(0.9)
     host.ref.ask(Heartbeat(), timeout=5)
     assert host.went_down == []
@@ -263,7 +263,7 @@ def test_a_host_that_refuses_to_go_down_is_told_to_who_asked(host: Host) -> None
     host.start()
     assert host.ref is not None
     host.refusal = Unavailable("cannot shutdown the host: no system bus", what="dbus")
-    pending = host.ref.ask(Deliver(GoDown(verb="shutdown")), timeout=5)
+    pending: Any = host.ref.ask(Deliver(GoDown(verb="shutdown")), timeout=5)
     host.timers.advance(1)
     with pytest.raises(Unavailable, match="no system bus"):
         pending.future.result(5)

@@ -1,0 +1,202 @@
+"""An answer to every "why": what each app and service is, what it should be, and what it waits for. Pure.
+
+``GET /v2/state/why`` (ours, not of the reference). Every function takes the planner's snapshot and gives builtins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from balena_supervisor.model.service import STARTED, ServiceExit
+from balena_supervisor.model.state import (
+    ActionSummary,
+    AppSummary,
+    ContainerSummary,
+    Decision,
+    DeviceState,
+    LockSummary,
+    ServiceSummary,
+    Waiting,
+)
+from balena_supervisor.state.answers import in_milliseconds
+
+Json = dict[str, Any]
+Covers = Callable[[int], bool]
+DEVICE = 0
+#: how many of the last decisions are shown for each service
+DECISIONS = 5
+
+
+class Now(msgspec.Struct, frozen=True):
+    """The moment of the answer on both clocks."""
+
+    wall: datetime
+    monotonic: float
+
+
+def why(state: DeviceState, covers: Covers, now: Now, *, applying: bool, target_version: int) -> Json:
+    """The whole answer, as far as the caller's key covers it."""
+    apps = [_app(app, state, now) for app in state.apps if covers(app.app_id)]
+    known = {app.app_id for app in state.apps}
+    leftovers = {c.app_id: c.app_uuid for c in state.containers if c.app_id not in known and covers(c.app_id)}
+    for app_id, uuid in leftovers.items():
+        gone = AppSummary(
+            app_id=app_id, app_uuid=uuid, name="", commit=None, current_commit=None, release_id=None,
+            problem="the app is not in the target and is removed",
+        )  # fmt: skip
+        apps.append(_app(gone, state, now))
+    answer: Json = {
+        "status": "success",
+        "appState": "applying" if applying or state.applying else "applied",
+        "targetVersion": max(target_version, state.target_version),
+        "engine": {"up": state.engine.up, **({} if state.engine.up else {"reason": state.engine.reason})},
+        "waitsFor": [_waiting(w, now) for w in state.waiting if w.app_id == DEVICE and covers(DEVICE)],
+        "apps": apps,
+        "orders": [_action(action) for action in state.actions if covers(action.app_id)],
+    }
+    error = state.last_error if covers(DEVICE) else None
+    answer["lastError"] = {"code": error.code, "message": error.message} if error else None
+    return answer
+
+
+def _app(app: AppSummary, state: DeviceState, now: Now) -> Json:
+    containers = [c for c in state.containers if c.app_id == app.app_id]
+    targets = {service.service_name: service for service in app.services}
+    names = dict.fromkeys([*targets, *(c.service_name for c in containers)])
+    own = [wait for wait in state.waiting if wait.app_id == app.app_id and wait.service_name not in names]
+    answer: Json = {
+        "appId": app.app_id,
+        "name": app.name,
+        "release": app.current_commit,
+        "targetRelease": app.commit,
+        "waitsFor": [_waiting(wait, now) for wait in own],
+        "locks": [_lock(lock, now) for lock in state.locks if lock.app_id == app.app_id],
+        "services": {name: _service(name, targets.get(name), app, state, now) for name in names},
+    }
+    if app.rejected:
+        answer["rejected"] = True
+    for key, text in (("problem", app.problem), ("badRelease", app.bad_release), ("trial", app.trial)):
+        if text:
+            answer[key] = text
+    return answer
+
+
+def _service(name: str, target: ServiceSummary | None, app: AppSummary, state: DeviceState, now: Now) -> Json:
+    def mine(entry: ContainerSummary | Decision | Waiting | ServiceExit) -> bool:
+        return entry.app_id == app.app_id and entry.service_name == name
+
+    decisions = [decision for decision in state.decisions if mine(decision)]
+    return {
+        "now": [_container(c) for c in state.containers if mine(c)] or _image(name, app, state),
+        "shouldBe": _should_be(target, app),
+        "differs": list(target.differs) if target is not None else [],
+        "waitsFor": [_waiting(wait, now) for wait in state.waiting if mine(wait)],
+        "exits": [_exit(one) for one in state.exits if mine(one)],
+        "decisions": [_decision(decision) for decision in decisions[-DECISIONS:]],
+    }
+
+
+def _container(container: ContainerSummary) -> Json:
+    answer: Json = {"status": container.status, "release": container.commit}
+    if container.container_id:
+        answer["containerId"] = container.container_id
+    if container.started_at and not container.started_at.startswith("0001"):
+        answer["startedAt"] = in_milliseconds(container.started_at)
+    if container.health:
+        answer["health"] = container.health
+    if container.status == "exited":
+        answer["exitCode"] = container.exit_code
+    return answer
+
+
+def _image(name: str, app: AppSummary, state: DeviceState) -> list[Json]:
+    """Without a container: how far its image is."""
+    mine = [image for image in state.images if (image.app_id, image.service_name) == (app.app_id, name)]
+    return [
+        {"status": image.status, "image": image.name, "release": image.commit, "downloadProgress": image.progress}
+        for image in mine
+        if image.status == "Downloading"
+    ]
+
+
+def _should_be(target: ServiceSummary | None, app: AppSummary) -> Json:
+    if target is None:
+        return {"present": False}
+    answer: Json = {
+        "present": True,
+        "running": target.running and not target.stopped_by_user,
+        "image": target.image_name,
+        "release": app.commit,
+    }
+    if target.stopped_by_user:
+        answer["stoppedByUser"] = True
+    if target.strategy:
+        answer["strategy"] = target.strategy
+    if target.depends_on:
+        answer["dependsOn"] = {name: condition or STARTED for name, condition in target.depends_on.items()}
+    return answer
+
+
+def _waiting(wait: Waiting, now: Now) -> Json:
+    answer: Json = {"subject": wait.subject, "reason": wait.reason}
+    if wait.retry_at is not None:
+        answer["retryInSeconds"] = round(max(0.0, wait.retry_at - now.monotonic), 1)
+    return answer
+
+
+def _lock(lock: LockSummary, now: Now) -> Json:
+    answer: Json = {"serviceName": lock.service_name, "holder": lock.holder}
+    if lock.path:
+        answer["path"] = lock.path
+    if lock.since:
+        answer["since"] = lock.since
+        answer["ageSeconds"] = _age_s(lock.since, now)
+    return answer
+
+
+def _age_s(since: str, now: Now) -> int | None:
+    """None for a time that cannot be read; a clock that was set back makes nothing younger than it is."""
+    try:
+        return max(0, round((now.wall - datetime.fromisoformat(since)).total_seconds()))
+    except (ValueError, TypeError):
+        return None
+
+
+def _exit(one: ServiceExit) -> Json:
+    answer: Json = {"at": in_milliseconds(one.at), "exitCode": one.exit_code}
+    if one.out_of_memory:
+        answer["outOfMemory"] = True
+    if one.asked:
+        answer["asked"] = True
+    return answer
+
+
+def _decision(decision: Decision) -> Json:
+    answer: Json = {
+        "at": decision.at,
+        "step": decision.step,
+        "reason": decision.reason,
+        "outcome": decision.outcome,
+    }
+    return {**answer, "error": decision.error} if decision.error else answer
+
+
+def _action(action: ActionSummary) -> Json:
+    answer: Json = {"number": action.number, "at": action.at, "verb": action.verb, "outcome": action.outcome}
+    if action.app_id:
+        answer["appId"] = action.app_id
+    if action.service_name:
+        answer["serviceName"] = action.service_name
+    return {**answer, "error": action.error} if action.error else answer
+
+
+def waits_of(answers: Iterable[Json]) -> list[str]:
+    """The reasons of waits in words, with the time that is left, for people."""
+    return [
+        f"{wait['reason']}" + (f" (again in {wait['retryInSeconds']:.0f} s)" if "retryInSeconds" in wait else "")
+        for wait in answers
+    ]
