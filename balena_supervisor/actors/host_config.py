@@ -15,13 +15,13 @@ import msgspec
 
 from balena_supervisor.actors.damage import restarting_root
 from balena_supervisor.adapters.config_json import ConfigJson, FileState
-from balena_supervisor.adapters.host_files import read_device_type, read_host_name, read_os_release
+from balena_supervisor.adapters.host_files import read_device_type, read_host_name, read_kernel, read_os_release
 from balena_supervisor.adapters.login import go_down
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.errors import DatabaseRefused
 from balena_supervisor.messages import ConfigChanged, GoDown, TargetChanged
-from balena_supervisor.model.device import Configuration
+from balena_supervisor.model.device import Configuration, Kernel
 from balena_supervisor.runtime.actor import Actor, Pending, Ports, handles
 from balena_supervisor.runtime.output import log
 from balena_supervisor.state.configuration import Sources, build_configuration
@@ -38,16 +38,18 @@ def random_uuid() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class HostConfigPorts(Ports):
-    """Where things are; ``new_uuid`` makes the uuid of a device that has none, ``go_down`` has the host reboot or shut
-    down, and raises ``Unavailable``."""
+    """Where things are; ``new_uuid`` makes the uuid of a device that has none. ``version`` is the supervisor's.
+    ``go_down`` has the host reboot or shut down, and raises ``Unavailable``."""
 
     database_path: Path
     config_json_path: Path
     device_type_path: Path
     os_release_path: Path
     host_name_path: Path
+    version: str
     new_uuid: Callable[[], str] = random_uuid
     go_down: Callable[[str], None] = go_down
+    kernel: Callable[[], Kernel] = read_kernel
 
 
 class HostConfig(Actor):
@@ -73,6 +75,8 @@ class HostConfig(Actor):
             device_type=read_device_type(self._paths.device_type_path),
             os_release=read_os_release(self._paths.os_release_path),
             host_name=read_host_name(self._paths.host_name_path),
+            kernel=self._paths.kernel(),
+            supervisor_version=self._paths.version,
         )
         if not self._sources.os_release:
             log("warn", "host", "says nothing of its OS", path=self._paths.os_release_path)

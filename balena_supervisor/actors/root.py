@@ -85,6 +85,7 @@ def start_list(settings: Settings) -> tuple[ActorRow, ...]:
                 device_type_path=settings.boot_mountpoint / "device-type.json",
                 os_release_path=settings.host_os_version_path,
                 host_name_path=settings.root_mountpoint / "etc/hostname",
+                version=settings.version,
             ),
             subscriptions=(TargetChanged,),
         ),

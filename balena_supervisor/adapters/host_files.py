@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from balena_supervisor.adapters.safe_file import write_safely
-from balena_supervisor.model.device import DeviceType
+from balena_supervisor.model.device import DeviceType, Kernel
 
 
 def read_os_release(path: Path) -> dict[str, str]:
@@ -48,6 +49,12 @@ def read_host_name(path: Path) -> str:
         return path.read_text(errors="replace").strip()
     except OSError:
         return ""
+
+
+def read_kernel() -> Kernel:
+    """The kernel that this process runs on: a container has that of its host."""
+    found = os.uname()
+    return Kernel(name=found.sysname, release=found.release)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -27,6 +27,13 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     device_arch: str = "unknown"
     os_version: str = ""
     os_variant: str = ""
+    #: ``ID`` and ``VERSION`` of os-release
+    os_slug: str = ""
+    os_release: str = ""
+    #: as ``uname`` tells them
+    kernel_name: str = ""
+    kernel_release: str = ""
+    supervisor_version: str = ""
     board_rev: str = ""
     host_name: str = ""
     #: set when ``device-type.json`` could not be read; the reason in words
@@ -40,6 +47,13 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     def source(self) -> str:
         """Which rows of table ``app`` are in force (spec target-state 6.2)."""
         return "local" if self.local_mode or not self.api_endpoint else self.api_endpoint
+
+
+class Kernel(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs the host: name and release, ``Linux`` and ``6.1.2-yocto``."""
+
+    name: str = ""
+    release: str = ""
 
 
 class DeviceType(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from balena_supervisor.model.device import Configuration, DeviceType
+from balena_supervisor.model.device import Configuration, DeviceType, Kernel
 from balena_supervisor.state.coerce import is_falsey, is_truthy
 
 T = TypeVar("T")
@@ -25,6 +25,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     device_type: DeviceType = DeviceType()
     os_release: dict[str, str] = {}
     host_name: str = ""
+    kernel: Kernel = Kernel()
+    supervisor_version: str = ""
 
 
 def build_configuration(sources: Sources) -> tuple[Configuration, list[str]]:
@@ -52,6 +54,11 @@ def build_configuration(sources: Sources) -> tuple[Configuration, list[str]]:
         device_type_problem=sources.device_type.problem,
         os_version=os_release.get("PRETTY_NAME", ""),
         os_variant=os_release.get("VARIANT_ID") or ("dev" if development else "prod"),
+        os_slug=os_release.get("ID", ""),
+        os_release=os_release.get("VERSION", ""),
+        kernel_name=sources.kernel.name,
+        kernel_release=sources.kernel.release,
+        supervisor_version=sources.supervisor_version,
         board_rev=os_release.get("BALENA_BOARD_REV") or os_release.get("RESIN_BOARD_REV", ""),
         host_name=file.text("hostname") or sources.host_name,
     )

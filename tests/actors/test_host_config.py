@@ -15,7 +15,7 @@ from balena_supervisor.db.connection import open_database
 from balena_supervisor.errors import Unavailable
 from balena_supervisor.messages import ConfigChanged, GoDown, TargetChanged
 from balena_supervisor.migrations.runner import migrate
-from balena_supervisor.model.device import Configuration
+from balena_supervisor.model.device import Configuration, Kernel
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.runtime.actor import Deliver, Heartbeat
 from tests.db.small_disk import small_disk
@@ -42,7 +42,9 @@ class Host:
         self.database = folder / "database.sqlite"
         migrate(self.database, self.config_json)
         (self.boot / "device-type.json").write_text('{"slug": "raspberrypi4-64", "arch": "aarch64"}')
-        (folder / "os-release").write_text('PRETTY_NAME="balenaOS 5"\nVARIANT_ID=prod\nBALENA_BOARD_REV=b1\n')
+        (folder / "os-release").write_text(
+            'PRETTY_NAME="balenaOS 5"\nVARIANT_ID=prod\nBALENA_BOARD_REV=b1\nID=balena-os\nVERSION="5.1.0"\n'
+        )
         (folder / "hostname").write_text("host-name\n")
         self.post = FakePost()
         self.ref: pykka.ActorRef[Any] | None = None
@@ -66,8 +68,10 @@ class Host:
             device_type_path=self.boot / "device-type.json",
             os_release_path=self.folder / "os-release",
             host_name_path=self.folder / "hostname",
+            version="20.0.0",
             new_uuid=self.new_uuid,
             go_down=self.go_down,
+            kernel=lambda: Kernel(name="Linux", release="4.9.253-l4t-r32.7.1"),
         )
         self.ref = HostConfig.start(ports)
         self.ref.ask(Heartbeat(), timeout=20)
@@ -146,6 +150,11 @@ def test_everything_is_read_from_its_file(host: Host) -> None:
         os_variant="prod",
         board_rev="b1",
         host_name="host-name",
+        os_slug="balena-os",
+        os_release="5.1.0",
+        kernel_name="Linux",
+        kernel_release="4.9.253-l4t-r32.7.1",
+        supervisor_version="20.0.0",
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from balena_supervisor.model.device import Configuration, DeviceType
+from balena_supervisor.model.device import Configuration, DeviceType, Kernel
 from balena_supervisor.state.configuration import Sources, build_configuration
 
 
@@ -42,6 +42,8 @@ def test_nothing_at_all_is_an_unmanaged_device_in_local_mode() -> None:
         ("stored", "localMode", "true", "local_mode", True),
         ("os_release", "PRETTY_NAME", "balenaOS 5", "os_version", "balenaOS 5"),
         ("os_release", "VARIANT_ID", "dev", "os_variant", "dev"),
+        ("os_release", "ID", "balena-os", "os_slug", "balena-os"),
+        ("os_release", "VERSION", "2.98.33", "os_release", "2.98.33"),
         ("os_release", "RESIN_BOARD_REV", "r", "board_rev", "r"),
     ],
 )
@@ -91,7 +93,11 @@ def test_what_the_host_says_is_taken_over() -> None:
         device_type=DeviceType(slug="s", arch="a", problem="p"),
         os_release={"BALENA_BOARD_REV": "b", "RESIN_BOARD_REV": "r"},
         host_name="h",
+        kernel=Kernel(name="Linux", release="6.1.2-yocto"),
+        supervisor_version="20.0.0+x",
     )
     configuration, _ = build_configuration(sources)
     assert (configuration.device_type, configuration.device_arch, configuration.device_type_problem) == ("s", "a", "p")
     assert (configuration.board_rev, configuration.host_name) == ("b", "h")
+    assert (configuration.kernel_name, configuration.kernel_release) == ("Linux", "6.1.2-yocto")
+    assert configuration.supervisor_version == "20.0.0+x"
