@@ -68,7 +68,7 @@ def compose_app(  # noqa: PLR0917  # callers pass what they have in this order
     )
     if app.rejected:
         # What contracts refuse is neither changed nor removed, so it has no target.
-        return composed
+        return msgspec.structs.replace(composed, problem=app.rejection)
     defined = app.networks.keys() | {DEFAULT_NETWORK}
     notes = Notes()
     try:
@@ -165,7 +165,7 @@ def _compose(service: TargetService, around: Surroundings, notes: Notes) -> Serv
         device_requests=tuple(added.device_requests),
         **fields,
     )
-    others = depends_on(known["depends_on"], notes) if "depends_on" in known else {}
+    others = _dependencies(known, around.app, notes)
     if net.depends_on:
         others.setdefault(net.depends_on, STARTED)
     return Service(
@@ -218,6 +218,15 @@ def _add_image_values(fields: dict[str, Any], known: Mapping[str, Any], image: I
     fields["working_dir"] = clean_path(fields.get("working_dir") or image.working_dir)
     fields["user"] = fields.get("user") or image.user
     fields["stop_signal"] = fields.get("stop_signal") or image.stop_signal or "SIGTERM"
+
+
+def _dependencies(known: Mapping[str, Any], app: TargetApp, notes: Notes) -> dict[str, str]:
+    others = depends_on(known["depends_on"], notes) if "depends_on" in known else {}
+    if others:
+        missing = others.keys() - {service.service_name for service in app.services}
+        for name in sorted(missing):
+            notes.warn("depends_on", f"{name} is not waited for, as the release does not have it")
+    return others
 
 
 def _volumes(

@@ -12,7 +12,7 @@ from balena_supervisor.model.service import COMPLETED, HEALTHY, Container, Conta
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.compare import differences, same_release
 from balena_supervisor.state.compose_networks import shares_service
-from balena_supervisor.state.dependencies import cycles
+from balena_supervisor.state.dependencies import cycles, cycles_of
 from balena_supervisor.state.image_rows import ImageRows
 from balena_supervisor.state.strategies import (
     DOWNLOAD_THEN_KILL,
@@ -114,7 +114,7 @@ class _ServicePlanner:
             self._containers.setdefault(container.service_name, []).append(container)
         self._ids = present_ids(view.containers)
         self._missing_images = [name for name in self._targets if not self._image_ready(name)]
-        self._cycles = cycles({name: service.depends_on for name, service in self._targets.items()})
+        self._cycles = cycles_of(self._targets.values())
         self._stopping = {task.container_id for task in view.tasks if task.status == "Stopping"}
         self._judged: dict[str, Judgement] = {}
         self._names = self._in_order()

@@ -33,7 +33,10 @@ def test_an_app_has_its_services_networks_and_volumes() -> None:
     assert (made.app_name, made.service_id, made.image_id, made.release_id) == ("acme", 91, 8080, 77)
     assert (made.running, made.depends_on, made.docker_image_id) == (False, {"db": STARTED}, "sha256:4f1e")
     assert made.config.image == "sha256:4f1e"
-    assert made.warnings == ("fields that are not supported are left out: expose",)
+    assert made.warnings == (
+        "fields that are not supported are left out: expose",
+        "depends_on: db is not waited for, as the release does not have it",
+    )
 
 
 def test_a_service_without_its_image_has_the_name_in_place_of_the_id() -> None:
@@ -52,8 +55,8 @@ def test_an_app_without_a_release_still_has_its_default_network() -> None:
 
 
 def test_an_app_that_contracts_refuse_gets_nothing() -> None:
-    app = composed_app(target_app(target_service(), rejected=True))
-    assert (app.rejected, app.services, app.networks, app.volumes, app.problem) == (True, (), (), (), "")
+    app = composed_app(target_app(target_service(), rejected=True, rejection="web lacks it"))
+    assert (app.rejected, app.services, app.networks, app.volumes, app.problem) == (True, (), (), (), "web lacks it")
 
 
 def test_one_bad_service_leaves_the_whole_app_out_and_is_named_with_its_definition() -> None:
