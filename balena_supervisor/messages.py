@@ -47,6 +47,17 @@ class SetLocalTarget(Command[TargetAccepted], frozen=True, kw_only=True):
     body: dict[str, Any]
 
 
+class SetCloudTarget(Command[TargetAccepted], frozen=True, kw_only=True):
+    """To target-state: validate and store a target as the cloud sends it (spec target-state 2).
+
+    ``body`` is the decoded JSON. Answered once it is on disk. Raises ``InvalidTarget``; an app that this device must
+    not run is stored as rejected instead. A repeat stores the same target again under a new version.
+    """
+
+    body: dict[str, Any]
+    force: bool = False
+
+
 class KeysChanged(Event, frozen=True, kw_only=True):
     """From target-state: all keys of the local API. Published before the target that needs them.
 

@@ -15,7 +15,7 @@ from balena_supervisor.actors.engine_listing import read_containers, read_images
 from balena_supervisor.adapters.config_json import ConfigJson
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.host_facts import read_host_facts
-from balena_supervisor.adapters.host_files import read_device_type, read_host_name, read_os_release
+from balena_supervisor.adapters.host_files import read_device_type, read_host_name, read_kernel, read_os_release
 from balena_supervisor.db.stored import Stored, read_stored
 from balena_supervisor.errors import InvalidTarget, InvalidValue
 from balena_supervisor.model.app import ComposedApp
@@ -23,8 +23,10 @@ from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import ImageState
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.settings import Settings
-from balena_supervisor.state.compose import compose_app, problems
+from balena_supervisor.state.acceptance import accept_local
+from balena_supervisor.state.compose import compose_app
 from balena_supervisor.state.configuration import Sources, build_configuration
+from balena_supervisor.state.contracts import device_facts
 from balena_supervisor.state.effects import Round, preview
 from balena_supervisor.state.target_format import ParsedTarget, decode_local
 from balena_supervisor.state.words import words_of
@@ -58,12 +60,9 @@ def plan(file: Path, settings: Settings) -> Iterator[str]:
 def _parsed(file: Path, configuration: Configuration) -> ParsedTarget:
     try:
         parsed = decode_local(_json(file), uuid=configuration.uuid or "unknown", current_name=configuration.name)
+        return accept_local(parsed, device_facts(configuration)).target
     except InvalidTarget as error:
         raise _not_taken(file, error.fields["violations"]) from error
-    violations = [f"local.{line}" for app in parsed.apps for line in problems(app)]
-    if violations:
-        raise _not_taken(file, violations)
-    return parsed
 
 
 def _not_taken(file: Path, violations: Sequence[str]) -> InvalidValue:
@@ -88,6 +87,8 @@ def _configuration(settings: Settings, stored: Stored) -> Configuration:
         device_type=read_device_type(settings.boot_mountpoint / "device-type.json"),
         os_release=read_os_release(settings.host_os_version_path),
         host_name=read_host_name(settings.root_mountpoint / "etc/hostname"),
+        kernel=read_kernel(),
+        supervisor_version=settings.version,
     )
     return build_configuration(sources)[0]
 

@@ -15,11 +15,12 @@ from balena_supervisor.db.connection import BUSY_TIMEOUT_S, open_database, writi
 from balena_supervisor.db.key_store import GLOBAL_SCOPES, KeyStore, random_key
 from balena_supervisor.db.rebuild import KEYS, Rebuild
 from balena_supervisor.db.target_store import TargetStore
-from balena_supervisor.errors import DatabaseRefused, InvalidTarget, NotInLocalMode, NotReady
+from balena_supervisor.errors import DatabaseRefused, NotInLocalMode, NotReady
 from balena_supervisor.messages import (
     ConfigChanged,
     KeysChanged,
     KeysFound,
+    SetCloudTarget,
     SetLocalTarget,
     TargetAccepted,
     TargetApplied,
@@ -28,10 +29,11 @@ from balena_supervisor.messages import (
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.target import ServiceKey, TargetApp, TargetState
 from balena_supervisor.runtime.actor import Actor, Ports, Timer, handles
-from balena_supervisor.runtime.output import log
+from balena_supervisor.runtime.output import Level, log
+from balena_supervisor.state.acceptance import Accepted, accept, accept_local, explained
 from balena_supervisor.state.api_users import api_users
-from balena_supervisor.state.compose import problems
-from balena_supervisor.state.target_format import ParsedTarget, decode_local
+from balena_supervisor.state.contracts import device_facts
+from balena_supervisor.state.target_format import decode_local, decode_v3
 
 RETRY_S = 5.0
 #: how often it is tried to put the ballast back
@@ -95,7 +97,7 @@ class Targets(Actor):
     def config_changed(self, event: ConfigChanged) -> None:
         self._configuration = event.configuration
         if event.configuration.source != self._source:
-            self._load(event.configuration.source)
+            self._load(event.configuration)
 
     @handles(SetLocalTarget)
     def set_local_target(self, command: SetLocalTarget) -> TargetAccepted:
@@ -105,13 +107,28 @@ class Targets(Actor):
         if not configuration.local_mode:
             raise NotInLocalMode("cannot take a local target: the device is not in local mode")
         parsed = decode_local(command.body, uuid=configuration.uuid, current_name=self._target_name(configuration))
-        refuse_unbuildable(parsed)
+        return self._store(accept_local(parsed, device_facts(configuration)), configuration.source, configuration)
+
+    @handles(SetCloudTarget)
+    def set_cloud_target(self, command: SetCloudTarget) -> TargetAccepted:
+        """In local mode it is stored too, and in force when local mode is left."""
+        configuration = self._configuration
+        if configuration is None or not configuration.managed:
+            raise NotReady("cannot take a target of the cloud: the device is not known to belong to one")
+        source = configuration.api_endpoint
+        parsed = decode_v3(command.body, uuid=configuration.uuid, source=source)
+        parsed = msgspec.structs.replace(parsed, force=command.force)
+        return self._store(accept(parsed, device_facts(configuration)), source, configuration)
+
+    def _store(self, accepted: Accepted, source: str, configuration: Configuration) -> TargetAccepted:
+        parsed = accepted.target
         with writing(self._database):
             self._make_keys(parsed.apps)
-            version = self._target_store.save(parsed, configuration.source)
+            version = self._target_store.save(parsed, source)
             target = self._target_store.load(configuration.source)
         log("info", "target", "was accepted", version=version, apps=len(parsed.apps), force=parsed.force)
-        self._publish(target, configuration.source)
+        _tell(accepted)
+        self._publish(target, configuration)
         self._show_config(target)
         return TargetAccepted(version)
 
@@ -138,25 +155,27 @@ class Targets(Actor):
 
     # --- the target in force ----------------------------------------------------------------------------------------
 
-    def _load(self, source: str) -> None:
+    def _load(self, configuration: Configuration) -> None:
         """Publish the stored target of a source. Apps are never left out of it: then they would be removed."""
         try:
-            target = self._target_store.load(source)
+            target = self._target_store.load(configuration.source)
             self._make_keys(target.apps)
         except DatabaseRefused as error:
             log("error", "target", "cannot be loaded", reason=error.message, retry_in_s=RETRY_S)
             self.after(RETRY_S, self._load_again)
             return
-        self._publish(target, source)
+        self._publish(target, configuration)
 
     def _load_again(self) -> None:
         if self._configuration is not None and self._configuration.source != self._source:
-            self._load(self._configuration.source)
+            self._load(self._configuration)
 
-    def _publish(self, target: TargetState, source: str) -> None:
-        self._target, self._source = target, source
+    def _publish(self, target: TargetState, configuration: Configuration) -> None:
+        facts = device_facts(configuration)
+        apps = tuple(explained(app, facts) for app in target.apps)
+        self._target, self._source = msgspec.structs.replace(target, apps=apps), configuration.source
         self._publish_keys()
-        self.post.publish(TargetChanged(target=target))
+        self.post.publish(TargetChanged(target=self._target))
 
     def _show_config(self, target: TargetState) -> None:
         """For services of the host (spec target-state 6.1); the supervisor never reads it."""
@@ -230,8 +249,17 @@ class Targets(Actor):
             self.post.publish(keys)
 
 
-def refuse_unbuildable(parsed: ParsedTarget) -> None:
-    """Raise ``InvalidTarget`` when the definitions of an app cannot become containers, with all that is wrong."""
-    lines = [f"local.{line}" for app in parsed.apps for line in problems(app)]
-    if lines:
-        raise InvalidTarget("\n".join(["Invalid target state.", *lines]), violations=lines)
+def _tell(accepted: Accepted) -> None:
+    """In the words in which the reference says it."""
+    if accepted.left_out:
+        _log_one("warn", "Not running containers because of contract violations", ". ".join(accepted.left_out))
+    if accepted.unmet:
+        what = "Some releases were rejected due to having unmet requirements"
+        _log_one("error", what, "; ".join(accepted.unmet))
+    if accepted.cyclic:
+        _log_one("error", "Some releases were rejected", "; ".join(accepted.cyclic))
+
+
+def _log_one(level: Level, what: str, which: str) -> None:
+    """One line, whatever the name of an app holds."""
+    log(level, "target", f"{what}: {which}".replace("\n", "\\n"))

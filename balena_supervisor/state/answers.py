@@ -81,6 +81,7 @@ def target_apps(state: DeviceState, target: TargetState | None) -> tuple[AppSumm
             current_commit=state.commits.get(str(app.app_id)),
             release_id=app.release_id,
             rejected=app.rejected,
+            problem=app.rejection,
             services=tuple(
                 ServiceSummary(service_name=s.service_name, image_name=s.image, running=s.running) for s in app.services
             ),

@@ -72,6 +72,8 @@ def _app(app: ComposedApp, source: str) -> Json:
     }
     if app.commit:
         answer["commit"] = app.commit
+    if app.problem:
+        answer["problem"] = app.problem
     return answer
 
 

@@ -9,6 +9,7 @@ import msgspec
 from balena_supervisor.errors import InvalidTarget, InvalidValue
 from balena_supervisor.model.target import TargetApp, TargetService
 from balena_supervisor.state import coerce, image_name
+from balena_supervisor.state.contracts import read_requirements
 from balena_supervisor.state.violations import MISSING, Path, Violations
 
 APP_CLASSES = ("fleet", "app", "block")
@@ -142,7 +143,7 @@ def _service(
         ),
         labels=violations.texts((*path, "labels"), fields.get("labels", MISSING), coerce.is_label_name, LABEL_NAME),
         running=violations.boolean((*path, "running"), _or_default(fields, "running", default=True)),
-        contract=_contract(violations, (*path, "contract"), fields.get("contract", MISSING)),
+        contract=_contract(violations, (*path, "contract"), fields.get("contract", MISSING), own=own),
         composition=violations.open_object((*path, "composition"), fields.get("composition", {})),
         extra=violations.open_object(path, {key: entry for key, entry in fields.items() if key not in SERVICE_FIELDS}),
     )
@@ -161,11 +162,17 @@ def _image(violations: Violations, path: Path, value: object, *, own: bool) -> s
         return ""
 
 
-def _contract(violations: Violations, path: Path, value: object) -> dict[str, Any] | None:
-    """A contract. An array is an object to the reference, one that requires nothing."""
+def _contract(violations: Violations, path: Path, value: object, *, own: bool) -> dict[str, Any] | None:
+    """A contract, kept as it was written. An array is an object to the reference, one that requires nothing.
+
+    The contracts of other devices are not looked into, like their images.
+    """
     if value is MISSING:
         return None
-    return {} if isinstance(value, list) else violations.open_object(path, value)
+    contract = {} if isinstance(value, list) else violations.open_object(path, value)
+    if own and contract is value:
+        read_requirements(contract, path, violations)
+    return contract
 
 
 def _or_default(fields: dict[str, Any], name: str, default: object) -> object:

@@ -20,6 +20,7 @@ from balena_supervisor.errors import DatabaseRefused, InvalidTarget, NotInLocalM
 from balena_supervisor.messages import (
     ConfigChanged,
     KeysChanged,
+    SetCloudTarget,
     SetLocalTarget,
     TargetAccepted,
     TargetApplied,
@@ -33,8 +34,11 @@ from balena_supervisor.runtime.message import Message
 from balena_supervisor.state.target_format import ParsedTarget
 from tests.fakes.ports import FakeClock, FakePost, FakeTimers
 
-LOCAL = Configuration(uuid="d00d", name="bench", local_mode=True)
-CLOUD = Configuration(uuid="d00d", name="bench", api_endpoint="https://api")
+LOCAL = Configuration(uuid="d00d", name="bench", local_mode=True, supervisor_version="20.0.0")
+CLOUD = Configuration(uuid="d00d", name="bench", api_endpoint="https://api", supervisor_version="20.0.0")
+NEWER = {"requires": [{"type": "sw.supervisor", "version": ">=99"}]}
+LACKS = "requires sw.supervisor >=99 (the device has sw.supervisor 20.0.0)"
+OPTIONAL = {"io.balena.features.optional": "1"}
 API_LABEL = "io.balena.features.supervisor-api"
 
 
@@ -74,6 +78,9 @@ class Device:
         assert self.ref is not None
         return self.ref.ask(Deliver(message), timeout=20)
 
+    def send_cloud_target(self, *services: dict[str, Any], **fields: Any) -> Any:
+        return self.send(SetCloudTarget(body=cloud_body(*services), **fields))
+
     def post_target(self, *services: dict[str, Any], **fields: Any) -> Any:
         return self.send(SetLocalTarget(body=body(*services, **fields)))
 
@@ -90,6 +97,18 @@ def body(*services: dict[str, Any], **fields: Any) -> dict[str, Any]:
     numbered = {str(number): service for number, service in enumerate(services, 1)}
     app = {"name": "shop", "commit": "c", "releaseId": 1, "services": numbered}
     return {"local": {"apps": {"7": app}, **fields.pop("local", {})}, **fields}
+
+
+def cloud_body(*services: dict[str, Any]) -> dict[str, Any]:
+    """A target of two apps: ``shop`` with these services, and ``other`` with one that lacks nothing."""
+    v3 = [
+        {"id": number, "image_id": 1, "image": "x", "environment": {}, "labels": {}, **service}
+        for number, service in enumerate(services, 1)
+    ]
+    shop = {"id": 7, "name": "shop", "releases": {"c": {"id": 1, "services": {f"s{one['id']}": one for one in v3}}}}
+    web = {"id": 1, "image_id": 1, "image": "x", "environment": {}, "labels": {}}
+    other = {"id": 8, "name": "other", "releases": {"d": {"id": 2, "services": {"web": web}}}}
+    return {"d00d": {"name": "kiosk", "config": {}, "apps": {"seven": shop, "eight": other}}}
 
 
 def service(name: str = "web", **fields: Any) -> dict[str, Any]:
@@ -172,6 +191,18 @@ def test_a_local_target_is_refused_outside_of_local_mode(device: Device) -> None
         (body(service(environment={"A": 1})), "local.apps.7.services.1.environment.A: expected a text, got 1"),
         (body(service(ports=["abc"])), "local.apps.7.services.1.ports"),
         (body({**service(), "image": ""}), "local.apps.7.services.1.image: expected an image name"),
+        (
+            body(service("a", depends_on=["b"]), service("b", network_mode="service:a")),
+            "local.apps.7.services.1.depends_on: expected dependencies without a cycle, got a → b → a",
+        ),
+        (
+            body(service(contract={"requires": [{"type": "sw.shop"}]})),
+            "local.apps.7.services.1.contract.requires.0.type: expected one of",
+        ),
+        (
+            body(service(contract={"requires": [{"or": [{"type": "arch.sw", "slug": 5}]}]})),
+            "local.apps.7.services.1.contract.requires.0.or.0.slug: expected a text, got 5",
+        ),
     ],
 )
 def test_a_target_that_cannot_be_built_changes_nothing(device: Device, posted: dict[str, Any], line: str) -> None:
@@ -306,3 +337,113 @@ def test_a_host_without_a_place_for_the_configuration_refuses_no_target(device: 
     device.target_config.parent.write_text("a file where a folder should be")
     device.start()
     assert device.post_target().version == 1
+
+
+# --- contracts and cycles -------------------------------------------------------------------------------------------
+
+
+def test_an_app_that_requires_too_much_is_stored_as_rejected_with_the_reason(
+    device: Device, capfd: pytest.CaptureFixture[str]
+) -> None:
+    device.start()
+    device.post_target(service(contract=NEWER), service("db"))
+    (app,) = device.target.apps
+    assert (app.rejected, app.rejection) == (True, f"web {LACKS}")
+    assert [one.service_name for one in app.services] == ["web", "db"]
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if "rejected" in line]
+    words = f"target Some releases were rejected due to having unmet requirements: shop: web {LACKS}"
+    assert line == f"[error]   {words}"
+
+
+def test_a_name_of_an_app_cannot_begin_a_log_line(device: Device, capfd: pytest.CaptureFixture[str]) -> None:
+    device.start()
+    posted = body(service(contract=NEWER))
+    posted["local"]["apps"]["7"]["name"] = "shop\n[info] forged"
+    device.send(SetLocalTarget(body=posted))
+    assert not [line for line in capfd.readouterr().out.splitlines() if line.startswith("[info] forged")]
+
+
+def test_the_next_target_decides_anew(device: Device) -> None:
+    device.start()
+    device.post_target(service(contract=NEWER))
+    device.post_target(service(contract={"requires": [{"type": "sw.supervisor", "version": ">=12"}]}))
+    assert not device.target.apps[0].rejected
+
+
+def test_optional_services_that_require_too_much_are_left_out(
+    device: Device, capfd: pytest.CaptureFixture[str]
+) -> None:
+    device.start()
+    device.post_target(service("gpu", contract=NEWER, labels=OPTIONAL), service("web"))
+    (app,) = device.target.apps
+    assert (app.rejected, [one.service_name for one in app.services]) == (False, ["web"])
+    lines = capfd.readouterr().out.splitlines()
+    assert "[warn]    target Not running containers because of contract violations: gpu" in lines
+
+
+def test_a_stored_rejection_is_kept_and_explained_by_what_the_device_is_now(device: Device) -> None:
+    device.start()
+    device.post_target(service(contract=NEWER))
+    for version, words in (("98.0.0", "(the device has sw.supervisor 98.0.0)"), ("99.0.0", "send it again")):
+        device.stop()
+        device.start(msgspec.structs.replace(LOCAL, supervisor_version=version))
+        (app,) = device.target.apps
+        assert app.rejected
+        assert app.rejection.endswith(words)
+
+
+def test_a_target_of_the_cloud_is_stored_under_its_source(device: Device) -> None:
+    device.start(CLOUD)
+    assert device.send_cloud_target({}, force=True) == TargetAccepted(version=1)
+    assert (device.target.name, device.target.force) == ("kiosk", True)
+    assert [(app.app_id, app.app_uuid, app.source) for app in device.target.apps] == [
+        (7, "seven", "https://api"),
+        (8, "eight", "https://api"),
+    ]
+    before = device.target
+    device.stop()
+    assert device.start(CLOUD).target == before
+
+
+def test_a_cycle_rejects_the_app_of_the_cloud_and_no_other(device: Device, capfd: pytest.CaptureFixture[str]) -> None:
+    device.start(CLOUD)
+    device.send_cloud_target(
+        {"composition": {"network_mode": "service:s2"}}, {"composition": {"depends_on": {"s1": {}}}}
+    )
+    shop, other = device.target.apps
+    assert (shop.rejected, shop.rejection) == (True, "its dependencies form a cycle: s1 → s2 → s1")
+    assert not other.rejected
+    assert "rejected: shop: its dependencies form a cycle: s1 → s2 → s1" in capfd.readouterr().out
+    before = device.target
+    device.stop()
+    assert device.start(CLOUD).target == before
+
+
+def test_a_contract_that_cannot_be_read_refuses_the_whole_target_of_the_cloud(device: Device) -> None:
+    device.start(CLOUD)
+    device.send_cloud_target({})
+    with pytest.raises(InvalidTarget) as caught:
+        device.send_cloud_target({"contract": {"requires": 5}})
+    assert caught.value.fields["violations"] == [
+        "d00d.apps.seven.releases.c.services.s1.contract.requires: expected a list, got 5"
+    ]
+    assert device.target.version == 1
+
+
+@pytest.mark.parametrize("configuration", [None, LOCAL])
+def test_a_device_that_belongs_to_no_cloud_takes_no_target_of_one(
+    device: Device, configuration: Configuration | None
+) -> None:
+    device.start(configuration)
+    with pytest.raises(NotReady):
+        device.send_cloud_target({})
+
+
+def test_in_local_mode_a_target_of_the_cloud_waits(device: Device) -> None:
+    local = msgspec.structs.replace(CLOUD, local_mode=True)
+    device.start(local)
+    device.post_target(service())
+    device.send_cloud_target({})
+    assert [app.app_uuid for app in device.target.apps] == ["7"]
+    device.send(ConfigChanged(configuration=CLOUD))
+    assert [app.app_uuid for app in device.target.apps] == ["seven", "eight"]

@@ -147,6 +147,16 @@ def test_a_device_on_its_target_says_so(device: Planned) -> None:
     assert device.plan(no_apps()) == (0, ["nothing to do: the device is on target"], "")
 
 
+def test_an_app_that_requires_too_much_is_left_as_it_is(device: Planned) -> None:
+    device.make_supervisor_network()
+    contract = {"requires": [{"type": "sw.supervisor", "version": ">=999"}]}
+    code, lines, errors = device.plan(target(APP_ID, {"web": {"image": "a.io/web:1", "contract": contract}}))
+    assert (code, errors) == (0, "")
+    assert lines[0] == "round 1"
+    assert lines[1].startswith("  waits: app:77: web requires sw.supervisor >=999 (the device has sw.supervisor ")
+    assert len(lines) == 2
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -160,6 +170,10 @@ def test_a_device_on_its_target_says_so(device: Planned) -> None:
         (
             target(APP_ID, {"web": {"image": ""}}),
             f'{REFUSED} local.apps.77.services.1.image: expected an image name {NAME_FORM}, got ""\n',
+        ),
+        (
+            target(APP_ID, {"web": {"image": "a.io/web:1", "depends_on": ["web"]}}),
+            f"{REFUSED} local.apps.77.services.1.depends_on: expected dependencies without a cycle, got web → web\n",
         ),
     ],
 )

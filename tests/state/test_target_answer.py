@@ -81,6 +81,12 @@ def test_an_app_without_a_release_has_no_commit() -> None:
     assert "commit" not in shown
 
 
+def test_an_app_that_is_left_alone_says_why() -> None:
+    app = ComposedApp(app_id=1, app_uuid="u1", name="shop", rejected=True, problem="web requires more")
+    shown = local_target(name="", config={}, apps=[app], source="local")["state"]["local"]["apps"]["1"]
+    assert (shown["isRejected"], shown["problem"], shown["services"]) == (True, "web requires more", [])
+
+
 @pytest.mark.parametrize(
     ("docker_image_id", "depends_on", "keys", "shown_depends_on"),
     [("sha256:aa", ("db",), {"dockerImageId"}, ["db"]), (None, (), set(), None)],
