@@ -7,7 +7,7 @@ covers an app id; app id 0 stands for the device as a whole, which only a global
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -22,14 +22,14 @@ from balena_supervisor.model.state import (
     Waiting,
 )
 from balena_supervisor.model.target import TargetState
+from balena_supervisor.state.own_services import is_reported
+from balena_supervisor.state.release_status import ServiceStatus, overall_download_progress, target_release
 
 Json = dict[str, Any]
 Covers = Callable[[int], bool]
 
 DEVICE = 0
-_DIGEST = re.compile(r"@(\w+:[0-9a-fA-F]{32,})$")
 _ENGINE_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z")
-_IN_MOTION = frozenset({"Installing", "Starting", "Stopping", "Handing over", "Awaiting handover"})
 
 
 def state_status(
@@ -44,11 +44,10 @@ def state_status(
     containers = [c for c in state.containers if covers(c.app_id)]
     images = [i for i in state.images if covers(i.app_id)]
     shown = next((app_id for app_id in [*(c.app_id for c in containers), *(i.app_id for i in images)]), None)
-    progresses = [i.progress for i in images if i.progress is not None]
     answer: Json = {
         "status": "success",
         "appState": "applying" if applying or state.applying else "applied",
-        "overallDownloadProgress": sum(progresses) / len(progresses) if progresses else None,
+        "overallDownloadProgress": overall_download_progress(images),
         "containers": [_container(c) for c in containers if c.app_id == shown],
         "images": [_image(i) for i in images if i.app_id == shown],
     }
@@ -83,7 +82,9 @@ def target_apps(state: DeviceState, target: TargetState | None) -> tuple[AppSumm
             rejected=app.rejected,
             problem=app.rejection,
             services=tuple(
-                ServiceSummary(service_name=s.service_name, image_name=s.image, running=s.running) for s in app.services
+                ServiceSummary(service_name=s.service_name, image_name=s.image, running=s.running)
+                for s in app.services
+                if is_reported(app, s)
             ),
         )
         for app in target.apps
@@ -169,86 +170,22 @@ def _decision(decision: Decision) -> Json:
 
 
 def _application(app: AppSummary, state: DeviceState) -> Json:
+    release = target_release(app, state)
     answer: Json = {"appId": app.app_id, "appUuid": app.app_uuid}
     if app.commit:
         answer["commit"] = app.commit
-    if app.rejected:
-        return {**answer, "updateStatus": "rejected", "services": {}}
-    containers = [c for c in state.containers if c.app_id == app.app_id]
-    images = [i for i in state.images if i.app_id == app.app_id]
-    services = {s.service_name: _target_service(s, app, containers, images) for s in app.services}
+    answer["updateStatus"] = release.update_status
     leftovers = {
-        c.service_name: _entry(c.status, c.image_name, c.release_id)
-        for c in containers
-        if c.service_name not in services and c.status not in {"Installed", "Dead", "exited"}
+        one.service_name: ServiceStatus(status=one.status, image=one.image_name, release_id=one.release_id)
+        for one in release.leftovers
     }
-    answer["updateStatus"] = _update_status(app.services, services, leftovers=bool(leftovers))
-    answer["services"] = {**leftovers, **services}
+    answer["services"] = {name: _service(service) for name, service in {**leftovers, **release.services}.items()}
     return answer
 
 
-def _target_service(
-    service: ServiceSummary, app: AppSummary, containers: list[ContainerSummary], images: list[ImageSummary]
-) -> Json:
-    """Container first, then image, then "not begun". A container of another image does not stand for the target."""
-    own = [c for c in containers if c.service_name == service.service_name]
-    present = [c for c in own if _is_of_target(c, service, app, images)]
-    if present:
-        newest = max(present, key=lambda c: c.created_at)
-        running = {c.commit for c in own if c.status == "Running"}
-        status = "Awaiting handover" if newest.status == "Running" and len(running) > 1 else newest.status
-        return _entry(status, service.image_name, app.release_id)
-    own_images = [
-        i for i in images if i.service_name == service.service_name and _same_image(i.name, service.image_name)
-    ]
-    if own_images:
-        image = min(own_images, key=lambda i: i.status != "Downloading")
-        return _entry(image.status, service.image_name, app.release_id, image.progress)
-    return _entry("Downloading", service.image_name, app.release_id, 0)
-
-
-def _is_of_target(
-    container: ContainerSummary, service: ServiceSummary, app: AppSummary, images: list[ImageSummary]
-) -> bool:
-    """What is unknown of the container counts as right; one in the making has neither commit nor image yet.
-
-    One image may have several names, and a container is known by any of them.
-    """
-    if container.commit and container.commit != app.commit:
-        return False
-    name = container.image_name
-    if not name or name.startswith("sha256:") or _same_image(name, service.image_name):
-        return True
-    ids = {i.docker_image_id for i in images if i.name == name and i.docker_image_id}
-    return any(i.docker_image_id in ids for i in images if _same_image(i.name, service.image_name))
-
-
-def _same_image(one: str, other: str) -> bool:
-    digests = [match[1] for match in map(_DIGEST.search, (one, other)) if match]
-    return one == other or (len(digests) == 2 and digests[0] == digests[1])
-
-
-def _entry(status: str, image: str, release_id: int | None, progress: int | None = None) -> Json:
-    entry: Json = {"status": status, "image": image}
-    if release_id is not None:
-        entry["releaseId"] = release_id
-    entry["downloadProgress"] = progress
-    return entry
-
-
-def _update_status(targets: Iterable[ServiceSummary], services: dict[str, Json], *, leftovers: bool) -> str:
-    """First match of: aborted, downloading, downloaded, applying changes; else done.
-
-    ``done`` means that all run or stand still as wanted. What its restart policy keeps down counts as done.
-    """
-    statuses = {entry["status"] for entry in services.values()}
-    if "Aborted" in statuses:
-        return "aborted"
-    if any(entry["downloadProgress"] not in {None, 100} for entry in services.values()):
-        return "downloading"
-    if "Downloading" in statuses:
-        return "downloading"
-    if "Downloaded" in statuses:
-        return "downloaded"
-    not_started = any(s.running and services[s.service_name]["status"] == "Installed" for s in targets)
-    return "applying changes" if statuses & _IN_MOTION or not_started or leftovers else "done"
+def _service(service: ServiceStatus) -> Json:
+    answer: Json = {"status": service.status, "image": service.image}
+    if service.release_id is not None:
+        answer["releaseId"] = service.release_id
+    answer["downloadProgress"] = service.progress
+    return answer

@@ -28,6 +28,11 @@ def is_supervisor_service(app_uuid: str, service_name: str) -> bool:
     return app_uuid in SUPERVISOR_APPS and service_name in SUPERVISOR_SERVICES
 
 
+def is_reported(app: TargetApp, service: TargetService) -> bool:
+    """Whether the state of the device shows a service: those that it runs, and the supervisor itself."""
+    return belongs_on_device(app, service) or is_supervisor_service(service.app_uuid, service.service_name)
+
+
 def belongs_on_device(app: TargetApp, service: TargetService) -> bool:
     """Whether a service becomes a container here. In a host app some are only for the host to use."""
     if is_supervisor_service(service.app_uuid, service.service_name):

@@ -8,15 +8,13 @@ import pytest
 
 from balena_supervisor.errors import ErrorRecord
 from balena_supervisor.model.state import (
-    AppSummary,
     ContainerSummary,
     Decision,
     DeviceState,
     ImageSummary,
-    ServiceSummary,
     Waiting,
 )
-from balena_supervisor.model.target import TargetState
+from balena_supervisor.model.target import TargetApp, TargetService, TargetState
 from balena_supervisor.state.answers import (
     applications_state,
     container_id,
@@ -24,59 +22,7 @@ from balena_supervisor.state.answers import (
     in_milliseconds,
     state_status,
 )
-
-NAME = "registry.example/v2/ab@sha256:" + "1" * 64
-SAME = "mirror.example/v2/ab@sha256:" + "1" * 64
-
-
-def container(service: str = "web", **changes: Any) -> ContainerSummary:
-    values: dict[str, Any] = {
-        "status": "Running",
-        "service_name": service,
-        "app_id": 1,
-        "app_uuid": "u1",
-        "image_id": 10,
-        "service_id": 20,
-        "release_id": 30,
-        "commit": "new",
-        "container_id": f"id-{service}",
-        "created_at": "2026-01-02T03:04:05.123456789Z",
-        "image_name": NAME,
-    }
-    return ContainerSummary(**{**values, **changes})
-
-
-def image(service: str = "web", **changes: Any) -> ImageSummary:
-    values: dict[str, Any] = {
-        "name": NAME,
-        "app_id": 1,
-        "app_uuid": "u1",
-        "service_name": service,
-        "image_id": 10,
-        "service_id": 20,
-        "release_id": 30,
-        "commit": "new",
-        "docker_image_id": "sha256:aa",
-        "status": "Downloaded",
-    }
-    return ImageSummary(**{**values, **changes})
-
-
-def app(*services: ServiceSummary, **changes: Any) -> AppSummary:
-    values: dict[str, Any] = {
-        "app_id": 1,
-        "app_uuid": "u1",
-        "name": "shop",
-        "commit": "new",
-        "current_commit": "old",
-        "release_id": 30,
-        "services": services,
-    }
-    return AppSummary(**{**values, **changes})
-
-
-def service(name: str = "web", *, running: bool = True, image_name: str = NAME) -> ServiceSummary:
-    return ServiceSummary(service_name=name, image_name=image_name, running=running)
+from tests.state.device_states import NAME, SAME, app, container, image, service
 
 
 def status_of(state: DeviceState, *, apps: set[int] | None = None, **changes: Any) -> dict[str, Any]:
@@ -333,3 +279,31 @@ def test_an_older_target_changes_nothing() -> None:
     state = DeviceState(target_version=5, apps=(app(),))
     assert applications_state(state, TargetState(version=5), lambda _: True).keys() == {"shop"}
     assert applications_state(state, TargetState(version=6), lambda _: True) == {}
+
+
+def test_an_app_of_a_newer_target_shows_only_services_that_are_reported() -> None:
+    """Some services of a host app are for the host to use."""
+    store = {"io.balena.image.store": "root"}
+    services = tuple(
+        TargetService(
+            service_name=name, service_id=1, image_id=1, image="x", app_id=1, app_uuid="u1", release_id=1, commit="c",
+            labels=labels,
+        )
+        for name, labels in (("web", {}), ("overlay", store))
+    )  # fmt: skip
+    host = TargetApp(app_id=1, app_uuid="u1", name="host", is_host=True, commit="c", release_id=1, services=services)
+    shown = applications_state(DeviceState(), TargetState(version=1, apps=(host,)), lambda _: True)
+    assert shown["host"]["services"].keys() == {"web"}
+
+
+def test_a_rejected_app_of_a_newer_target_is_shown_at_once() -> None:
+    rejected = TargetApp(app_id=1, app_uuid="u1", name="shop", commit="c", rejected=True, rejection="web lacks it")
+    shown = applications_state(DeviceState(apps=(app(),)), TargetState(version=1, apps=(rejected,)), lambda _: True)
+    assert (shown["shop"]["commit"], shown["shop"]["updateStatus"]) == ("c", "rejected")
+
+
+def test_the_supervisor_itself_runs() -> None:
+    uuid = "900de4f3cbac4b9bbd232885a35e407b"
+    state = DeviceState(apps=(app(service("main"), service("extra"), app_uuid=uuid),))
+    shown = applications_state(state, None, lambda _: True)["shop"]["services"]
+    assert {name: entry["status"] for name, entry in shown.items()} == {"main": "Running", "extra": "Downloading"}
