@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from balena_supervisor.model.device import Configuration
-from balena_supervisor.state.contracts import Fact, device_facts, read_requirements, unmet
+from balena_supervisor.state.contracts import TYPES, Fact, device_facts, read_requirements, unmet
 from balena_supervisor.state.violations import Violations
 
 DEVICE = Configuration(
@@ -161,3 +163,30 @@ def test_a_contract_may_require_nothing(contract: dict[str, Any]) -> None:
 )
 def test_a_fault_of_a_contract_is_told_with_its_path(contract: dict[str, Any], line: str) -> None:
     assert faults(contract)[0].startswith(line)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+TEXTS = st.sampled_from([">=1", "linux", "1.2 - 3", "||", "", "^x", ">=1.0.0-rc", "nothing"])
+NEARLY_REQUIREMENTS = st.fixed_dictionaries(
+    {}, optional={name: st.one_of(TEXTS, JSON) for name in ("slug", "version", "name", "data")}
+).flatmap(lambda rest: st.sampled_from([*TYPES, "sw.application", None]).map(lambda of_type: {**rest, "type": of_type}))
+NEARLY_CONTRACTS = st.dictionaries(st.sampled_from(["type", "slug", "version"]), JSON).flatmap(
+    lambda rest: st.one_of(
+        JSON, st.lists(st.one_of(JSON, NEARLY_REQUIREMENTS, st.lists(NEARLY_REQUIREMENTS).map(lambda or_: {"or": or_})))
+    ).map(lambda requires: {**rest, "requires": requires})
+)
+
+
+@given(NEARLY_CONTRACTS)
+def test_any_contract_is_judged_or_has_a_fault_with_its_path(contract: dict[str, Any]) -> None:
+    violations = Violations()
+    requirements = read_requirements(contract, ("contract",), violations)
+    assert all(line.startswith("contract.") for line in violations.lines)
+    if not violations.lines:
+        lacking = unmet(requirements, device_facts(DEVICE))
+        assert len(lacking) <= len(requirements) == len(contract["requires"] or ())
+        assert len(unmet(requirements, ())) == len(requirements)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from balena_supervisor.state.versions import satisfies
 
@@ -96,3 +98,15 @@ def test_a_version_is_not_in_a_range(wanted: str, version: str) -> None:
 @pytest.mark.parametrize(("wanted", "version"), UNREADABLE)
 def test_what_cannot_be_read_is_not_met(wanted: str, version: str) -> None:
     assert not satisfies(version, wanted)
+
+
+RANGE_TEXTS = st.text(st.sampled_from("<>=~^|x*- .v+019a"), max_size=20)
+
+
+@given(RANGE_TEXTS, st.tuples(*[st.integers(0, 3)] * 3))
+def test_any_text_is_a_range_that_is_met_or_not(wanted: str, numbers: tuple[int, int, int]) -> None:
+    version = ".".join(map(str, numbers))
+    met = satisfies(version, wanted)
+    assert satisfies(f"v{version}+build", wanted) is met
+    assert not satisfies(version, f"{wanted} || nothing")
+    assert not met or satisfies(version, f"{wanted} || {version}")
