@@ -9,7 +9,8 @@ from balena_supervisor.model.service import Service
 
 
 class ComposedApp(msgspec.Struct, frozen=True, kw_only=True):
-    """A target app ready to be planned. ``problem`` says why it cannot be built; it is then left as it is."""
+    """A target app ready to be planned. ``problem`` says why it cannot be built or is rejected; then it is left as it
+    is."""
 
     app_id: int
     app_uuid: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -12,12 +12,11 @@ from balena_supervisor.model.device import Configuration
 from balena_supervisor.state.versions import satisfies
 from balena_supervisor.state.violations import MISSING, Path, Violations
 
-SERVICE_CONTRACT = "sw.container"
 SUPERVISOR, L4T, DEVICE_TYPE = "sw.supervisor", "sw.l4t", "hw.device-type"
 ARCHITECTURE, OS, KERNEL = "arch.sw", "sw.os", "sw.kernel"
 #: what a service may require
 TYPES = (SUPERVISOR, L4T, DEVICE_TYPE, OS, KERNEL, ARCHITECTURE)
-UNKNOWN = "unknown"
+_UNKNOWN = frozenset({"", "unknown"})
 
 _L4T_RELEASE = re.compile(r"-l4t-r(\d+)\.(\d+)(?:\.(\d+))?")
 _KERNEL_VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -46,23 +45,23 @@ Requirements = tuple[tuple[Requirement, ...], ...]
 
 def device_facts(configuration: Configuration) -> tuple[Fact, ...]:
     """What this device offers (spec 9.1). What is not known of it is left out, so nobody's requirement is met by it."""
-    kernel = _KERNEL_VERSION.match(configuration.kernel_release)
-    l4t = _L4T_RELEASE.search(configuration.kernel_release)
-    os_known = configuration.os_slug and configuration.os_release
-    kernel_known = configuration.kernel_name and kernel
-    facts = (
-        Fact(type=SUPERVISOR, version=configuration.supervisor_version),
-        l4t and Fact(type=L4T, version=f"{l4t[1]}.{l4t[2]}.{l4t[3] or 0}"),
-        _known(configuration.device_type) and Fact(type=DEVICE_TYPE, slug=configuration.device_type),
-        _known(configuration.device_arch) and Fact(type=ARCHITECTURE, slug=configuration.device_arch),
-        os_known and Fact(type=OS, slug=configuration.os_slug, version=configuration.os_release),
-        kernel_known and Fact(type=KERNEL, slug=configuration.kernel_name.lower(), version=kernel[0] if kernel else ""),
-    )
-    return tuple(fact for fact in facts if isinstance(fact, Fact))
+    return tuple(_facts(configuration))
 
 
-def _known(value: str) -> bool:
-    return value not in {"", UNKNOWN}
+def _facts(configuration: Configuration) -> Iterator[Fact]:
+    yield Fact(type=SUPERVISOR, version=configuration.supervisor_version)
+    release = configuration.kernel_release
+    if l4t := _L4T_RELEASE.search(release):
+        yield Fact(type=L4T, version=f"{l4t[1]}.{l4t[2]}.{l4t[3] or 0}")
+    if configuration.device_type not in _UNKNOWN:
+        yield Fact(type=DEVICE_TYPE, slug=configuration.device_type)
+    if configuration.device_arch not in _UNKNOWN:
+        yield Fact(type=ARCHITECTURE, slug=configuration.device_arch)
+    if configuration.os_slug and configuration.os_release:
+        yield Fact(type=OS, slug=configuration.os_slug, version=configuration.os_release)
+    kernel = _KERNEL_VERSION.match(release)
+    if kernel and configuration.kernel_name:
+        yield Fact(type=KERNEL, slug=configuration.kernel_name.lower(), version=kernel[0])
 
 
 def read_requirements(contract: Mapping[str, Any] | None, path: Path, violations: Violations) -> Requirements:
@@ -84,8 +83,9 @@ def _alternatives(entry: Any, path: Path, violations: Violations) -> tuple[Requi
     if "or" not in fields:
         return (_requirement(fields, path, violations),)
     return tuple(
-        _requirement(violations.mapping(at, one), at, violations)
+        _requirement(one, at, violations)
         for at, one in _list(fields["or"], (*path, "or"), violations)
+        if violations.mapping(at, one) is one
     )
 
 
