@@ -111,13 +111,15 @@ class Targets(Actor):
 
     @handles(SetCloudTarget)
     def set_cloud_target(self, command: SetCloudTarget) -> TargetAccepted:
-        """In local mode it is stored too, and in force when local mode is left."""
+        """In local mode it is stored too, and in force when local mode is left; locks of local apps are not broken
+        for it."""
         configuration = self._configuration
         if configuration is None or not configuration.managed:
             raise NotReady("cannot take a target of the cloud: the device is not known to belong to one")
         source = configuration.api_endpoint
         parsed = decode_v3(command.body, uuid=configuration.uuid, source=source)
-        parsed = msgspec.structs.replace(parsed, force=command.force)
+        force = command.force if source == configuration.source else self._target.force
+        parsed = msgspec.structs.replace(parsed, force=force)
         return self._store(accept(parsed, device_facts(configuration)), source, configuration)
 
     def _store(self, accepted: Accepted, source: str, configuration: Configuration) -> TargetAccepted:

@@ -442,8 +442,9 @@ def test_a_device_that_belongs_to_no_cloud_takes_no_target_of_one(
 def test_in_local_mode_a_target_of_the_cloud_waits(device: Device) -> None:
     local = msgspec.structs.replace(CLOUD, local_mode=True)
     device.start(local)
-    device.post_target(service())
-    device.send_cloud_target({})
-    assert [app.app_uuid for app in device.target.apps] == ["7"]
+    for forced in (True, False):
+        device.post_target(service(), force=forced)
+        device.send_cloud_target({}, force=not forced)
+        assert ([app.app_uuid for app in device.target.apps], device.target.force) == (["7"], forced)
     device.send(ConfigChanged(configuration=CLOUD))
     assert [app.app_uuid for app in device.target.apps] == ["seven", "eight"]
