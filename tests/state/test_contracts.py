@@ -166,10 +166,9 @@ def test_a_fault_of_a_contract_is_told_with_its_path(contract: dict[str, Any], l
     assert told.startswith(line)
 
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
 )
 TEXTS = st.sampled_from([">=1", "linux", "1.2 - 3", "||", "", "^x", ">=1.0.0-rc", "nothing"])
 NEARLY_REQUIREMENTS = st.fixed_dictionaries(
