@@ -183,7 +183,7 @@ class CreateNetwork(NetworkStep, frozen=True, kw_only=True):
 
 
 class RemoveNetwork(NetworkStep, frozen=True, kw_only=True):
-    """Removes all networks of that app and name. A repeat finds none: done."""
+    """Removes all networks of that name on the engine. A repeat finds none: done."""
 
 
 class VolumeStep(ResourceStep, frozen=True, kw_only=True):

@@ -49,9 +49,10 @@ class ResourceJobs:
             self._remove_network(surplus.engine_id, surplus.name)
 
     def remove_network(self, network: Network) -> None:
-        """Remove all networks of that app and name, also those under the name of an old supervisor."""
+        """Remove all networks that have its name on the engine."""
         for found in self._same_name(network):
-            self._remove_network(found.engine_id, found.name)
+            if found.engine_name == network.engine_name:
+                self._remove_network(found.engine_id, found.name)
 
     def ensure_supervisor_network(self) -> None:
         """Remove a wrong ``supervisor0``, and create it when there is no right one."""

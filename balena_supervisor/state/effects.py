@@ -162,8 +162,7 @@ def _(step: CreateNetwork, world: World) -> World:
 
 @effect.register
 def _(step: RemoveNetwork, world: World) -> World:
-    key = (step.network.app_id, step.network.name)
-    left = tuple(network for network in world.networks if (network.app_id, network.name) != key)
+    left = tuple(network for network in world.networks if network.engine_name != step.network.engine_name)
     return msgspec.structs.replace(world, networks=left)
 
 

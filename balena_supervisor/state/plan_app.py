@@ -127,13 +127,14 @@ def _compare_resources(world: World, app: ComposedApp) -> Resources:
     missing_networks: list[Network] = []
     wanted = {network.name: network for network in app.networks}
     current = [network for network in world.networks if network.app_id == app.app_id]
-    for name in dict.fromkeys(network.name for network in current):
-        same_name = [network for network in current if network.name == name]
-        reason = _network_reason(same_name, wanted.get(name))
+    for engine_name in dict.fromkeys(network.engine_name for network in current):
+        same_name = [network for network in current if network.engine_name == engine_name]
+        reason = _network_reason(same_name, wanted.get(same_name[0].name))
         if reason:
-            why[f"network:{name}"] = reason
+            why[f"network:{engine_name}"] = reason
             outdated_networks.extend(same_name)
-    good = {network.name for network in current} - {network.name for network in outdated_networks}
+    outdated = {network.engine_name for network in outdated_networks}
+    good = {network.name for network in current if network.engine_name not in outdated}
     missing_networks.extend(network for name, network in wanted.items() if name not in good)
 
     volumes = {volume.name: volume for volume in world.volumes if volume.app_id == app.app_id}
@@ -173,9 +174,8 @@ def _evicted(resources: Resources, containers: Sequence[Container]) -> dict[str,
     for container in containers:
         for network in resources.outdated_networks:
             if uses_network(container, network):
-                evicted[container.container_id] = (
-                    f"it uses network {network.name}, which has to go: {resources.why[f'network:{network.name}']}"
-                )
+                why = resources.why[f"network:{network.engine_name}"]
+                evicted[container.container_id] = f"it uses network {network.name}, which has to go: {why}"
         for volume in resources.outdated_volumes:
             if uses_volume(container, volume):
                 evicted[container.container_id] = (
@@ -191,7 +191,7 @@ def _resource_steps(
     waiting: list[Waiting] = []
     blocked: set[str] = set()
     for network in resources.outdated_networks:
-        step = RemoveNetwork(network=network, reason=resources.why[f"network:{network.name}"])
+        step = RemoveNetwork(network=network, reason=resources.why[f"network:{network.engine_name}"])
         blocked.add(step.subject)
         users = [container.service_name for container in containers if uses_network(container, network)]
         _remove_or_wait(step, users, starting, steps, waiting)

@@ -85,9 +85,8 @@ def present_ids(containers: Iterable[Container]) -> dict[str, str]:
 
 
 def uses_network(container: Container, network: Network) -> bool:
-    """Whether a container is on a network, under its new or its old name."""
-    names = {network.engine_name, f"{network.app_uuid}_{network.name}", f"{network.app_id}_{network.name}"}
-    return not names.isdisjoint(container.config.networks) or container.config.network_mode in names
+    """Whether a container is on a network."""
+    return network.engine_name in container.config.networks or container.config.network_mode == network.engine_name
 
 
 def uses_volume(container: Container, volume: Volume) -> bool:

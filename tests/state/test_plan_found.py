@@ -32,6 +32,14 @@ def test_a_network_that_the_app_had_under_another_uuid_is_made_anew() -> None:
     assert removal.reason == "the engine has it as 7_default instead of uuid7_default"
 
 
+def test_a_right_network_stays_beside_one_that_the_app_had_under_another_uuid() -> None:
+    web = service("web")
+    other = msgspec.structs.replace(network(), app_uuid=str(APP), engine_name=f"{APP}_default")
+    planned = plan(world(container(web), of=[web], networks=(network(), other)), [app(web)])
+    assert of_kind(planned, KillService) == []
+    assert [step.network for step in of_kind(planned, RemoveNetwork)] == [other]
+
+
 def test_a_service_that_shares_the_network_of_one_that_the_release_lacks_is_not_started() -> None:
     web = service("web")
     web = msgspec.structs.replace(

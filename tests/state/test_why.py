@@ -67,7 +67,7 @@ STATE = DeviceState(
         for n in range(10)
     ),
     locks=(
-        LockSummary(app_id=7, service_name="web", holder="user", path="/tmp/x/updates.lock", since="2026-11-28T11:55:00Z"),
+        LockSummary(app_id=7, service_name="web", holder="user", path=PATH, since="2026-11-28T11:55:00Z"),
         LockSummary(app_id=7, service_name="db", holder="supervisor"),
     ),
     exits=(
