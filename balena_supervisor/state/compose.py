@@ -65,10 +65,9 @@ def compose_app(  # noqa: PLR0917  # callers pass what they have in this order
         release_id=app.release_id,
         is_host=app.is_host,
         rejected=app.rejected,
+        # a rejected app is left alone, but its images count as used
+        problem=app.rejection,
     )
-    if app.rejected:
-        # What contracts refuse is neither changed nor removed, so it has no target.
-        return msgspec.structs.replace(composed, problem=app.rejection)
     defined = app.networks.keys() | {DEFAULT_NETWORK}
     notes = Notes()
     try:
@@ -96,7 +95,7 @@ def compose_app(  # noqa: PLR0917  # callers pass what they have in this order
         )
         notes.settle(f"app {app.name} ({app.app_id})")
     except InvalidComposition as error:
-        return msgspec.structs.replace(composed, problem=error.message)
+        return msgspec.structs.replace(composed, problem=app.rejection or error.message)
     return msgspec.structs.replace(
         composed,
         services=services,

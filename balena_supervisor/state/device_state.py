@@ -19,6 +19,7 @@ from balena_supervisor.model.state import (
 )
 from balena_supervisor.model.target import TargetApp, TargetService, TargetState
 from balena_supervisor.state.compare import differences
+from balena_supervisor.state.own_services import is_reported
 from balena_supervisor.state.strategies import strategy_of
 from balena_supervisor.state.world import World, present_ids
 
@@ -54,6 +55,7 @@ def _app_summary(app: TargetApp, composed: ComposedApp | None, world: World) -> 
     services = tuple(
         _service_summary(service, made.get(service.service_name), newest.get(ids.get(service.service_name, "")), ids)
         for service in app.services
+        if is_reported(app, service)
     )
     return AppSummary(
         app_id=app.app_id,

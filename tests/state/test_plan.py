@@ -194,6 +194,16 @@ def test_images_are_removed_only_when_nobody_needs_them_and_not_in_local_mode() 
     assert plan(current, [app(WEB)], rules=Rules(keep_images=True)).empty
 
 
+def test_images_of_a_rejected_app_are_kept_and_noted_but_never_pulled() -> None:
+    here, absent = service("here"), service("absent", image="absent", present=False)
+    state = ImageState(details=images(here).details)
+    rejected = app(here, absent, rejected=True, problem="here lacks a GPU")
+    planned = plan(world(images=state), [rejected])
+    assert words(planned) == ["register image of here"]
+    assert waits(planned) == ["here lacks a GPU"]
+    assert plan(world(images=images(here)), [rejected]).steps == ()
+
+
 def test_images_of_an_app_that_cannot_be_built_are_kept() -> None:
     current = world(container(WEB), images=images(WEB))
     assert plan(current, [app(problem="cannot read")]).steps == ()
