@@ -18,6 +18,7 @@ from balena_supervisor.db.target_store import TargetStore
 from balena_supervisor.errors import DatabaseRefused, NotInLocalMode, NotReady
 from balena_supervisor.messages import (
     ConfigChanged,
+    ForgetLocalApps,
     KeysChanged,
     KeysFound,
     SetCloudTarget,
@@ -38,6 +39,8 @@ from balena_supervisor.state.target_format import decode_local, decode_v3
 RETRY_S = 5.0
 #: how often it is tried to put the ballast back
 BALLAST_S = 600.0
+#: the source of apps of a local target
+LOCAL = "local"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,10 @@ class Targets(Actor):
         except DatabaseRefused as error:
             log("warn", "target", "may break locks again after a restart", reason=error.message, retry_in_s=RETRY_S)
             self.after(RETRY_S, lambda: self._forget_force(version))
+
+    @handles(ForgetLocalApps)
+    def forget_local_apps(self, _: ForgetLocalApps) -> None:
+        self._target_store.forget_apps(LOCAL)
 
     def _put_ballast_back(self) -> None:
         if not self._ballast.put_back():

@@ -1,7 +1,8 @@
 """The stored target: tables ``app`` and ``deviceConfig`` and some keys of ``config`` (spec target-state 6).
 
-Only target-state writes it. Besides what a reference supervisor keeps there are two keys of our own: the version of
-the target, which grows with each one accepted, and whether it breaks locks, until it was applied.
+Only target-state writes it. Besides what a reference supervisor keeps there are keys of our own: the version of the
+target, which grows with each one accepted; whether it breaks locks, until it was applied; and the releases to which
+apps may have to go back.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import peewee
 
+from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import reading, tuples, writing
 from balena_supervisor.db.models import App, DeviceConfig
@@ -19,6 +22,7 @@ from balena_supervisor.errors import DatabaseRefused, InvalidValue
 from balena_supervisor.model.target import TargetApp, TargetState
 from balena_supervisor.state.coerce import is_truthy, to_int
 from balena_supervisor.state.config_names import kept_config
+from balena_supervisor.state.rollback import may_roll_back
 from balena_supervisor.state.target_format import ParsedTarget
 from balena_supervisor.state.target_rows import app_from_row, app_to_row
 
@@ -27,6 +31,7 @@ DEFAULT_NAME = "local"
 IS_SET = "targetStateSet"
 VERSION = "targetVersion"
 FORCE = "targetForce"
+PREVIOUS = "previousReleases"
 #: Apps of other classes run in every mode: local mode must not remove the parts of the system.
 FLEET = "fleet"
 
@@ -48,6 +53,7 @@ class TargetStore:
         """
         with writing(self._database):
             version = self._version() + 1
+            previous = self._previous_releases(parsed, source)
             for app in parsed.apps:
                 self._save_app(app)
             kept = [app.app_uuid for app in parsed.apps]
@@ -60,6 +66,7 @@ class TargetStore:
                     VERSION: str(version),
                     FORCE: "true" if parsed.force else None,
                     TARGET_LOST: None,
+                    PREVIOUS: _encoded(previous),
                 }
             )
             return version
@@ -81,11 +88,33 @@ class TargetStore:
                 name=values.get(NAME, DEFAULT_NAME),
                 config=self._device_config(),
                 apps=apps,
+                previous=tuple(app for app in _decoded(values.get(PREVIOUS)) if app.source == source),
             )
 
     def forget_force(self) -> None:
         """The target that was allowed to break locks has been applied."""
         self._config.set({FORCE: None})
+
+    def forget_apps(self, source: str) -> None:
+        """Remove the apps of a source, as local mode was left."""
+        App.delete().where(App.source == source).execute(self._database)
+
+    def _previous_releases(self, parsed: ParsedTarget, source: str) -> list[TargetApp]:
+        """Of each app whose new release may be given up: the last one on which it has settled."""
+        config = kept_config(parsed.config)
+        kept = [app for app in _decoded(self._config.get(PREVIOUS)) if app.source != source]
+        wanted = {app.app_uuid: app for app in parsed.apps if may_roll_back(app, config)}
+        if not wanted:
+            return kept
+        before = {app.app_uuid: app for app in _decoded(self._config.get(PREVIOUS)) if app.source == source}
+        settled = CommitStore(self._database).all()
+        rows = App.select(*_COLUMNS).where(App.source == source)
+        stored = {app.app_uuid: app for app in map(_app, tuples(rows, self._database))}
+        for uuid, app in wanted.items():
+            old = stored.get(uuid)
+            if old is not None and old.commit != app.commit and old.commit == settled.get(old.app_id):
+                before[uuid] = old
+        return kept + [app for uuid, app in before.items() if uuid in wanted]
 
     def _version(self) -> int:
         return to_int(self._config.get(VERSION), positive=True) or 0
@@ -116,3 +145,15 @@ def _app(row: tuple[Any, ...]) -> TargetApp:
         return app_from_row({field.column_name: value for field, value in zip(_COLUMNS, row, strict=True)})
     except InvalidValue as error:
         raise DatabaseRefused(error.message, **error.fields) from error
+
+
+def _encoded(apps: list[TargetApp]) -> str | None:
+    return msgspec.json.encode(apps).decode() if apps else None
+
+
+def _decoded(text: str | None) -> list[TargetApp]:
+    """What cannot be read counts as none: then nothing can be rolled back."""
+    try:
+        return msgspec.json.decode(text, type=list[TargetApp]) if text else []
+    except msgspec.MsgspecError:
+        return []

@@ -41,8 +41,10 @@ CONFIG_NAMES = (
     ConfigName("SUPERVISOR_VPN_CONTROL", "", "bool", "true"),
 )
 OVERRIDE_LOCK_ALIAS = "OVERRIDE_LOCK"
+#: of our own, and not shown where it is not set: seconds that each release has to prove itself
+ROLLBACK = "SUPERVISOR_ROLLBACK"
 
-_KNOWN = frozenset(entry.name for entry in CONFIG_NAMES) | {OVERRIDE_LOCK_ALIAS}
+_KNOWN = frozenset(entry.name for entry in CONFIG_NAMES) | {OVERRIDE_LOCK_ALIAS, ROLLBACK}
 _OF_BACK_ENDS = (
     re.compile(r"HOST_(CONFIG|EXTLINUX)_.+"),
     re.compile(r"HOST_CONFIGFS_ssdt|HOST_ODMDATA_configuration"),

@@ -15,12 +15,14 @@ import msgspec
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.image import ImageRef
 from balena_supervisor.model.service import Container, Service
-from balena_supervisor.model.target import TargetApp
+from balena_supervisor.model.target import TargetApp, TargetService
 from balena_supervisor.state.coerce import to_int
+from balena_supervisor.state.compose_notes import Notes, pairs
+from balena_supervisor.state.config_names import ROLLBACK
+from balena_supervisor.state.labels import rewritten
 from balena_supervisor.state.world import is_running, newest_first
 
 LABEL: Final = "io.balena.update.rollback"
-SETTING: Final = "SUPERVISOR_ROLLBACK"
 #: how long the services of a release may take to start, at least
 STARTING_S: Final = 60.0
 
@@ -48,8 +50,18 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def rollback_s(app: ComposedApp, config: Mapping[str, str]) -> float:
     """How long a release of this app has to prove itself; 0 when nothing is rolled back."""
     labels = [to_int(service.config.labels.get(LABEL), positive=True) or 0 for service in app.services]
-    seconds = max(labels, default=0) or to_int(config.get(SETTING), positive=True) or 0
+    seconds = max(labels, default=0) or to_int(config.get(ROLLBACK), positive=True) or 0
     return float(seconds)
+
+
+def may_roll_back(app: TargetApp, config: Mapping[str, str]) -> bool:
+    """Whether a release has to prove itself, as far as its definition tells: labels of its images are not known yet."""
+    return bool(to_int(config.get(ROLLBACK), positive=True)) or any(LABEL in _labels(one) for one in app.services)
+
+
+def _labels(service: TargetService) -> Mapping[str, str]:
+    own = pairs("labels", service.composition.get("labels") or {}, Notes(), bare="")
+    return rewritten({**own, **service.labels})
 
 
 def definition(app: TargetApp) -> str:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import peewee
 import pytest
 
+from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.models import App, DeviceConfig
@@ -138,3 +140,66 @@ def test_a_damaged_row_is_an_error_since_an_app_left_out_would_be_removed(
     query.execute(database)
     with pytest.raises(DatabaseRefused):
         store.load("local")
+
+
+ROLLBACK = {"SUPERVISOR_ROLLBACK": "60"}
+
+
+def of_release(number: int) -> TargetApp:
+    return msgspec.structs.replace(app(1, "web"), commit=f"r{number}")
+
+
+def test_the_last_release_that_settled_is_kept_while_newer_ones_may_be_given_up(
+    database: peewee.SqliteDatabase,
+) -> None:
+    store, commits = TargetStore(database), CommitStore(database)
+    store.save(parsed(of_release(1), config=ROLLBACK), "local")
+    assert store.load("local").previous == ()
+    store.save(parsed(of_release(2), config=ROLLBACK), "local")
+    assert store.load("local").previous == (), "the first has never settled"
+    commits.set(1, "r2")
+    store.save(parsed(of_release(3), config=ROLLBACK), "local")
+    assert store.load("local").previous == (of_release(2),)
+    store.save(parsed(of_release(4), config=ROLLBACK), "local")
+    assert store.load("local").previous == (of_release(2),), "the third has not settled"
+    commits.set(1, "r4")
+    store.save(parsed(of_release(5), config=ROLLBACK), "local")
+    assert store.load("local").previous == (of_release(4),)
+    store.save(parsed(config=ROLLBACK), "local")
+    assert store.load("local").previous == ()
+
+
+def test_no_release_is_kept_where_nothing_is_rolled_back(database: peewee.SqliteDatabase) -> None:
+    store = TargetStore(database)
+    store.save(parsed(of_release(1)), "local")
+    CommitStore(database).set(1, "r1")
+    store.save(parsed(of_release(2)), "local")
+    assert store.load("local").previous == ()
+    assert "previousReleases" not in ConfigStore(database).all()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"labels": {"io.balena.update.rollback": "30"}},
+        {"labels": {"io.resin.update.rollback": "30"}},
+        {"composition": {"labels": ["io.balena.update.rollback=30"]}},
+    ],
+)
+def test_a_label_of_one_service_is_enough(database: peewee.SqliteDatabase, fields: dict[str, Any]) -> None:
+    store = TargetStore(database)
+    store.save(parsed(of_release(1)), "local")
+    CommitStore(database).set(1, "r1")
+    newer = of_release(2)
+    service = msgspec.structs.replace(newer.services[0], **fields)
+    store.save(parsed(msgspec.structs.replace(newer, services=(service,))), "local")
+    assert store.load("local").previous == (of_release(1),)
+
+
+def test_the_apps_of_local_mode_are_forgotten_and_no_others(database: peewee.SqliteDatabase) -> None:
+    store = TargetStore(database)
+    store.save(parsed(app(1, "web")), "local")
+    store.save(parsed(app(2, "web", source="https://api")), "https://api")
+    store.forget_apps("local")
+    assert store.load("local").apps == ()
+    assert len(store.load("https://api").apps) == 1
