@@ -11,6 +11,7 @@ import msgspec
 
 from balena_supervisor import __version__
 from balena_supervisor.errors import InvalidValue
+from balena_supervisor.model import lock
 
 DEFAULT_PORT = 48484
 
@@ -47,6 +48,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def target_config_path(self) -> Path:
         """Where services of the host find the configuration of the target."""
         return self.root_mountpoint / "tmp/balena-supervisor/target-state-config"
+
+    @property
+    def lock_folder(self) -> Path:
+        """Where the folders of services with their update locks are, as this process sees them."""
+        return self.root_mountpoint / lock.lock_folder(self.instance).removeprefix("/")
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:

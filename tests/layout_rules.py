@@ -15,7 +15,7 @@ _COMMON = ("messages", "steps", "model", "errors", "clock", *_RUNTIME_FACE)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
     "clock": (),
-    "settings": ("errors",),
+    "settings": ("errors", "model"),
     "model": ("model", "errors"),
     "runtime": ("runtime", "errors", "clock"),
     "messages": ("model", "errors", "runtime.message"),

@@ -20,3 +20,9 @@ class ForeignLock(msgspec.Struct, frozen=True, kw_only=True):
     service_name: str
     path: str
     since: str
+
+
+def lock_folder(instance: str) -> str:
+    """Where the folders of services are, as a path on the host. An ``instance`` (development and tests only) has a
+    place of its own, since several supervisors share the machine then."""
+    return f"/tmp/balena-supervisor{f'-{instance}' if instance else ''}/services"  # noqa: S108  # the place is a contract

@@ -152,7 +152,7 @@ def _compose(service: TargetService, around: Surroundings, notes: Notes) -> Serv
         notes.warn(f"labels.{SUPERVISOR_API}", "the service has no key to the API yet")
     added = features(labels, Around(net.mode, own, around.configuration, around.host, around.gateway, around.key or ""))
     _add_image_values(fields, known, image, notes)
-    fields |= _volumes(known, service, image, added, notes)
+    fields |= _volumes(known, service, image, added, notes, instance=around.host.instance)
     if net.mode == "host":
         fields.setdefault("hostname", around.configuration.host_name)
     config = ServiceConfig(
@@ -229,11 +229,11 @@ def _dependencies(known: Mapping[str, Any], app: TargetApp, notes: Notes) -> dic
 
 
 def _volumes(
-    known: Mapping[str, Any], service: TargetService, image: ImageDetails, added: Added, notes: Notes
+    known: Mapping[str, Any], service: TargetService, image: ImageDetails, added: Added, notes: Notes, *, instance: str
 ) -> dict[str, Any]:
     """Image volumes, then those of the composition, then the lock folders, then those of features; each once."""
     short, long = volumes("volumes", known.get("volumes", []), service.app_id, notes)
-    locks = lock_volumes(service.app_id, service.service_name)
+    locks = lock_volumes(service.app_id, service.service_name, instance)
     return {
         "volumes": tuple(dict.fromkeys((*image_volumes(image.volumes), *short, *locks, *added.binds))),
         "mounts": tuple(dict.fromkeys((*long, *added.mounts))),

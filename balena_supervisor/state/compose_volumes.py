@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from balena_supervisor.model.lock import lock_folder
 from balena_supervisor.model.service import Mount
 from balena_supervisor.state.compose_notes import Notes, entries
 
@@ -17,9 +18,9 @@ _OPTIONS: dict[str, tuple[str, type]] = {
 }
 
 
-def lock_volumes(app_id: int, service_name: str) -> tuple[str, str]:
+def lock_volumes(app_id: int, service_name: str, instance: str) -> tuple[str, str]:
     """The two binds that every service has: the folder of its update locks, under both names."""
-    folder = f"/tmp/balena-supervisor/services/{app_id}/{service_name}"  # noqa: S108  # the place is a contract
+    folder = f"{lock_folder(instance)}/{app_id}/{service_name}"
     return f"{folder}:/tmp/resin", f"{folder}:/tmp/balena"
 
 

@@ -87,10 +87,8 @@ def sample_image(make_image: MakeImage) -> str:
 
 
 @pytest.fixture
-def app_id() -> Iterator[int]:
-    number = 1_000_000 + uuid.uuid4().int % 1_000_000_000
-    yield number
-    labelled.remove_lock_folders(number)
+def app_id() -> int:
+    return 1_000_000 + uuid.uuid4().int % 1_000_000_000
 
 
 @pytest.fixture
@@ -99,6 +97,7 @@ def instance(engine: docker.APIClient) -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:12]}"
     yield name
     labelled.remove_all(engine, name)
+    labelled.remove_lock_folders(name)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any
 import docker
 import pytest
 
+from balena_supervisor.model.lock import lock_folder
 from tests.integration.conftest import MakeImage, TestedSupervisor
 from tests.integration.long_run import LIMIT_S, Device, Releases, decisions, kills, say, seen
 from tools.dev_parts.supervisor import Api
@@ -153,5 +154,5 @@ def leave_local_mode(device: Device, releases: Releases, engine: docker.APIClien
         LIMIT_S,
     )
     assert [name for image in engine.images() for name in image["RepoTags"] or () if name in releases.images] == []
-    lock_folders = Path(f"/tmp/balena-supervisor/services/{releases.app_id}")  # the place is a contract
+    lock_folders = Path(lock_folder(instance)) / str(releases.app_id)
     assert [path for path in lock_folders.rglob("*") if not path.is_dir()] == []

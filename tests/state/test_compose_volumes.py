@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from balena_supervisor.model.device import HostFacts
 from balena_supervisor.model.image import ImageDetails
 from balena_supervisor.model.service import Mount
+from balena_supervisor.settings import read_settings
 from balena_supervisor.state.compose_volumes import mount_body, read_mount
 from tests.state.composing import composed, config
 
@@ -15,6 +17,15 @@ LOCKS = (
     "/tmp/balena-supervisor/services/4711/web:/tmp/resin",
     "/tmp/balena-supervisor/services/4711/web:/tmp/balena",
 )
+
+
+@pytest.mark.parametrize("instance", ["", "dev-1"])
+def test_a_service_sees_its_lock_folder_where_the_supervisor_looks_for_it(instance: str) -> None:
+    settings = read_settings({"ROOT_MOUNTPOINT": "/", "SUPERVISOR_INSTANCE": instance})
+    folder = settings.lock_folder / "4711/web"
+    binds = composed(around={"host": HostFacts(instance=instance)}).config.volumes
+    assert binds == (f"{folder}:/tmp/resin", f"{folder}:/tmp/balena")
+    assert (binds == LOCKS) == (not instance)
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from pathlib import Path
 import docker
 import pytest
 
+from balena_supervisor.model.lock import lock_folder
 from tools.dev_parts.labelled import LABEL
 from tools.dev_parts.paths import instance_label
 from tools.dev_parts.programs import Program
-from tools.dev_parts.samples import app_id
 
 ROOT = Path(__file__).parents[2]
 #: programs of a run on the simulated engine, and where they stand
@@ -107,7 +107,7 @@ def test_the_sample_is_pulled_and_runs_and_nothing_of_it_stays(dev_folder: Path)
     for service in ("store", "web", "visitor"):
         assert f"image {service}: Downloaded" in done.stdout
         assert f"service {service}: Running" in done.stdout
-    assert not Path(f"/tmp/balena-supervisor/services/{app_id(dev_folder)}").exists()
+    assert not Path(lock_folder(instance_label(dev_folder))).parent.exists()
     client = docker.APIClient(base_url=os.environ["DOCKER_HOST"])
     try:
         labelled_so = {"label": f"{LABEL}={instance_label(dev_folder)}"}

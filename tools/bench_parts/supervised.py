@@ -118,7 +118,7 @@ class Bench:
 
     def stop(self) -> None:
         self._supervisor.stop()
-        labelled.remove_lock_folders(self._app_id)
+        labelled.remove_lock_folders(self.instance)
 
     def output(self) -> str:
         """The last lines that it wrote."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import docker
 from docker.errors import APIError
 
+from balena_supervisor.model.lock import lock_folder
+
 LABEL = "io.balena.supervisor.instance"
-_LOCKS = Path("/tmp/balena-supervisor/services")  # noqa: S108  # the place is a contract
 
 
 def containers(client: docker.APIClient, instance: str) -> list[str]:
@@ -29,9 +30,9 @@ def remove_all(client: docker.APIClient, instance: str) -> None:
             client.remove_volume(volume["Name"])
 
 
-def remove_lock_folders(app_id: int) -> None:
-    """Remove the folders for update locks of an app, which an engine on this machine makes to mount them."""
-    shutil.rmtree(_LOCKS / str(app_id), ignore_errors=True)
+def remove_lock_folders(instance: str) -> None:
+    """Remove the folders for update locks of the instance, which an engine on this machine makes to mount them."""
+    shutil.rmtree(Path(lock_folder(instance)).parent, ignore_errors=True)
 
 
 def _filter(instance: str) -> dict[str, str]:

@@ -107,11 +107,11 @@ def _web_port(*, kept: bool) -> int:
 
 def _keep_or_clean(stack: ExitStack, engine: Engine) -> bool:
     """Plan the removal of all that the run will make. True when there is something of an earlier run."""
+    stack.callback(labelled.remove_lock_folders, INSTANCE)
     if not engine.real:
         return False
     client = docker.APIClient(base_url=engine.url, timeout=60)
     stack.callback(client.close)
-    stack.callback(labelled.remove_lock_folders, samples.APP_ID)
     stack.callback(labelled.remove_all, client, INSTANCE)
     return bool(labelled.containers(client, INSTANCE))
 

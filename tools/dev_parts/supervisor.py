@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from balena_supervisor.model.lock import lock_folder
 from tools.dev_parts.paths import PYTHON, ROOT
 from tools.dev_parts.programs import Program, ProgramFailed
 
@@ -105,6 +106,7 @@ class Supervisor:
 
     def __init__(self, folder: Path, run_dir: Path, *, engine_url: str, instance: str, port: int) -> None:
         self.folder = folder
+        self._instance = instance
         self.api = Api(port)
         self.program = Program("supervisor", folder)
         self._environment = {
@@ -157,6 +159,10 @@ class Supervisor:
         _write(self.folder / "boot/device-type.json", json.dumps({"slug": f"generic-{arch}", "arch": arch}))
         _write(self.folder / "root/etc/os-release", 'NAME="development"\nVERSION="1"\nPRETTY_NAME="development 1"\n')
         _write(self.folder / "led", "0")
+        locks = Path(lock_folder(self._instance)).parent  # the engine mounts it by its path on this machine
+        link = self.folder / "root/tmp" / locks.name
+        if not link.is_symlink():
+            link.symlink_to(locks)
 
 
 def _write(path: Path, text: str) -> None:
