@@ -6,21 +6,23 @@ Every job may be repeated after a death at any point: it finds what the first tr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from balena_supervisor.actors.engine_listing import Unreadable, is_ours, read_container
 from balena_supervisor.actors.worker import act_and_look
 from balena_supervisor.adapters.engine import Engine
-from balena_supervisor.errors import EngineError, NotFound, SupervisorError
+from balena_supervisor.errors import EngineError, ImageBroken, NotFound, SupervisorError
 from balena_supervisor.model.service import Container, Service
 from balena_supervisor.state.compare import differences
 from balena_supervisor.state.create_body import connect_endpoints, create_body
-from balena_supervisor.steps import KillService, RemoveContainer, StartService, StopService, UpdateMetadata
+from balena_supervisor.steps import RemoveContainer, StartService, StopService, UpdateMetadata
 
 #: a container in one of these states is no use for a start
 _UNUSABLE = {"Dead", "removing"}
+#: how engines say that a layer of the image is not there
+_LOST_LAYER = ("layer does not exist", "failed to get layer", "unknown blob")
 #: how often it is asked again for a name that is in use by a container which cannot be found, about a minute in all
 CONFLICT_TRIES = 66
 CONFLICT_PAUSE_S = 0.1
@@ -64,45 +66,49 @@ class ContainerJobs:
         ``present`` are the app's containers as last seen. A container whose start fails is kept: the next try starts
         it again.
         """
+        container_id = self.install(step, present, report)
+
+        def start() -> None:
+            if step.service.running:
+                report.doing("Starting", container_id)
+                self.run(step.service, container_id)
+
+        act_and_look(start, lambda: self.look(container_id, report))
+
+    def install(self, step: StartService, present: Sequence[Container], report: ContainerReport) -> str:
+        """Use an equal container or create one. Returns its id."""
         service = step.service
         ids = {container.service_name: container.container_id for container in present}
         equal = self._equal(service, present, ids)
         if equal is not None and step.renew and equal.status == "Installed":
-            self._remove(equal.container_id)
-            self._look(equal.container_id, report)
+            self.remove(equal.container_id)
+            self.look(equal.container_id, report)
             equal = None
-        container_id = equal.container_id if equal is not None else ""
-        if not container_id:
-            report.doing("Installing", "")
-            container_id = self._installed(step, ids, report)
-
-        def start() -> None:
-            if service.running:
-                report.doing("Starting", container_id)
-                self._start(service, container_id)
-
-        act_and_look(start, lambda: self._look(container_id, report))
+        if equal is not None:
+            return equal.container_id
+        report.doing("Installing", "")
+        return self._installed(step, ids, report)
 
     def stop(self, step: StopService, report: ContainerReport) -> None:
         """Stop and keep. Waits for the end."""
         report.doing("Stopping", step.container.container_id)
-        act_and_look(lambda: self._stop(step.container), lambda: self._look(step.container.container_id, report))
+        act_and_look(lambda: self._stop(step.container), lambda: self.look(step.container.container_id, report))
 
-    def kill(self, step: KillService, report: ContainerReport) -> None:
+    def kill(self, container: Container, report: ContainerReport) -> None:
         """Stop and remove. Waits for the end."""
-        container_id = step.container.container_id
+        container_id = container.container_id
         report.doing("Stopping", container_id)
 
         def kill() -> None:
-            self._stop(step.container)
-            self._remove(container_id)
+            self._stop(container)
+            self.remove(container_id)
 
-        act_and_look(kill, lambda: self._look(container_id, report))
+        act_and_look(kill, lambda: self.look(container_id, report))
 
-    def remove(self, step: RemoveContainer, report: ContainerReport) -> None:
+    def remove_dead(self, step: RemoveContainer, report: ContainerReport) -> None:
         """Remove a dead container by its id."""
         container_id = step.container.container_id
-        act_and_look(lambda: self._remove(container_id), lambda: self._look(container_id, report))
+        act_and_look(lambda: self.remove(container_id), lambda: self.look(container_id, report))
 
     def rename(self, step: UpdateMetadata, report: ContainerReport) -> None:
         """Rename. A container that the engine cannot find for this is removed by force, so that it is recreated."""
@@ -111,15 +117,38 @@ class ContainerJobs:
 
         def rename() -> None:
             try:
-                self._engine.rename_container(container_id, step.name)
+                self.rename_to(container_id, step.name)
             except NotFound:
-                self._remove(container_id, force=True)
-            except EngineError as error:
-                # 400 also says that it has this name already, and nothing but its text tells that from other faults
-                if error.fields["status"] != 400 or not self._is_named(container_id, step.name):
-                    raise
+                self.remove(container_id, force=True)
 
-        act_and_look(rename, lambda: self._look(container_id, report))
+        act_and_look(rename, lambda: self.look(container_id, report))
+
+    # --- also for a hand-over ---------------------------------------------------------------------------------
+
+    def run(self, service: Service, container_id: str) -> None:
+        """Start it; one that runs goes on."""
+        with _clearly(service):
+            self._engine.start_container(container_id)
+
+    def rename_to(self, container_id: str, name: str) -> None:
+        """Rename; one that has the name already keeps it. Raises ``NotFound``."""
+        try:
+            self._engine.rename_container(container_id, name)
+        except EngineError as error:
+            # 400 also says that it has this name already, and nothing but its text tells that from other faults
+            if error.fields["status"] != 400 or not self._is_named(container_id, name):
+                raise
+
+    def remove(self, container_id: str, *, force: bool = False) -> None:
+        with suppress(NotFound):
+            self._engine.remove_container(container_id, force=force)
+
+    def look(self, container_id: str, report: ContainerReport) -> Container | None:
+        """Look at it and show what is seen."""
+        tick = report.tick()
+        container = read_container(self._engine, container_id, self._instance, report.unreadable)
+        report.shown(tick, container_id, container)
+        return container
 
     # --- parts ------------------------------------------------------------------------------------------------
 
@@ -148,7 +177,7 @@ class ContainerJobs:
                 self._engine.connect_network(network, container_id, endpoint)
         except SupervisorError:
             with suppress(SupervisorError):
-                self._remove(container_id)
+                self.remove(container_id)
             raise
         return container_id
 
@@ -163,7 +192,8 @@ class ContainerJobs:
         pause_s = CONFLICT_PAUSE_S
         for _ in range(CONFLICT_TRIES):
             try:
-                return self._engine.create_container(service.container_name, body), False
+                with _clearly(service):
+                    return self._engine.create_container(service.container_name, body), False
             except EngineError as error:
                 if error.fields["status"] != 409:
                     raise
@@ -194,32 +224,39 @@ class ContainerJobs:
             return container_id
         if (inspect.get("State") or {}).get("Running"):
             raise conflict
-        self._remove(container_id)
+        self.remove(container_id)
         return ""
-
-    def _start(self, service: Service, container_id: str) -> None:
-        try:
-            self._engine.start_container(container_id)
-        except EngineError as error:
-            cause = str(error.fields["cause"])
-            # no engine up to 28 gives this a status or code of its own
-            if not cause.endswith(("exec format error", "exec format error: unknown")):
-                raise
-            clear = f"its image was built for another architecture than this device type has ({cause})"
-            fields = {**error.fields, "cause": clear}
-            raise EngineError(f"cannot start service {service.service_name}: {clear}", **fields) from error
 
     def _stop(self, container: Container) -> None:
         with suppress(NotFound):
             self._engine.stop_container(container.container_id, container.config.stop_grace_period_s)
 
-    def _remove(self, container_id: str, *, force: bool = False) -> None:
-        with suppress(NotFound):
-            self._engine.remove_container(container_id, force=force)
-
     def _is_named(self, container_id: str, name: str) -> bool:
         return str(self._engine.inspect_container(container_id).get("Name")).removeprefix("/") == name
 
-    def _look(self, container_id: str, report: ContainerReport) -> None:
-        tick = report.tick()
-        report.shown(tick, container_id, read_container(self._engine, container_id, self._instance, report.unreadable))
+
+@contextmanager
+def _clearly(service: Service) -> Iterator[None]:
+    """Say what the refusal of a create or start means, where only its text tells: no engine up to 28 gives these
+    faults a status or code of their own."""
+    try:
+        yield
+    except EngineError as error:
+        clear = _clearer(error, service)
+        if clear is None:
+            raise
+        raise clear from error
+
+
+def _clearer(error: EngineError, service: Service) -> EngineError | None:
+    cause = str(error.fields["cause"])
+    if cause.endswith(("exec format error", "exec format error: unknown")):
+        clear = f"its image was built for another architecture than this device type has ({cause})"
+        fields = {**error.fields, "cause": clear}
+        return EngineError(f"cannot start service {service.service_name}: {clear}", **fields)
+    if any(words in cause for words in _LOST_LAYER):
+        image = service.docker_image_id or service.config.image
+        clear = f"the engine has lost a part of its image {service.image_name} ({cause})"
+        fields = {**error.fields, "cause": clear, "image": image}
+        return ImageBroken(f"cannot start service {service.service_name}: {clear}", **fields)
+    return None

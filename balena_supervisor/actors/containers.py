@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import ClassVar
 
 from msgspec import structs
 
 from balena_supervisor.actors.container_jobs import ContainerJobs, ContainerReport
 from balena_supervisor.actors.container_picture import ContainerPicture
-from balena_supervisor.actors.engine_listing import is_ours, read_container, read_containers
-from balena_supervisor.actors.worker import Worker, WorkerPorts
+from balena_supervisor.actors.engine_listing import is_ours, read_container, read_containers, running_services
+from balena_supervisor.actors.hand_over import HandOvers
+from balena_supervisor.actors.service_exits import ServiceExits
+from balena_supervisor.actors.worker import Worker, WorkerPorts, act_and_look
 from balena_supervisor.adapters.engine_events import EngineEvent
-from balena_supervisor.errors import UnreadableObject
+from balena_supervisor.adapters.lock_files import LockFiles
+from balena_supervisor.errors import EngineError, SupervisorError, UnreadableObject
 from balena_supervisor.messages import ContainersChanged
-from balena_supervisor.model.service import Container, ContainerTask
+from balena_supervisor.model.lock import AppLock
+from balena_supervisor.model.service import Container, ContainerTask, Service
 from balena_supervisor.model.state import Seq
+from balena_supervisor.runtime import output
 from balena_supervisor.runtime.actor import Pending, handles
 from balena_supervisor.state.labels import APP_ID, SERVICE_NAME, rewritten
-from balena_supervisor.steps import KillService, RemoveContainer, ServiceStep, StartService, StopService, UpdateMetadata
+from balena_supervisor.steps import (
+    HandOver,
+    KillService,
+    LockStep,
+    ReleaseLocks,
+    RemoveContainer,
+    ServiceStep,
+    StartService,
+    StopService,
+    TakeLocks,
+    UpdateMetadata,
+    WithdrawSteps,
+)
 
 #: what changes a container; exec and attach, of which there are many, do not
 _EVENTS = [
     "create", "start", "restart", "stop", "kill", "die", "oom", "pause", "unpause", "rename", "update", "destroy",
     "health_status",
 ]  # fmt: skip
+
+
+#: how many hand-overs may wait at a time; each takes a thread
+_HAND_OVERS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerPorts(WorkerPorts):
+    locks: LockFiles
 
 
 class Containers(Worker[tuple[Container, ...]]):
@@ -36,34 +65,43 @@ class Containers(Worker[tuple[Container, ...]]):
         "event": _EVENTS,
     }
 
-    def __init__(self, ports: WorkerPorts) -> None:
+    def __init__(self, ports: ContainerPorts) -> None:
         super().__init__(ports)
+        self._locks = ports.locks
         self._picture = ContainerPicture()
+        self._exits = ServiceExits()
+        #: app id -> services whose locks are ours
+        self._own_locks: dict[int, tuple[str, ...]] = {}
+        #: give up the waits of hand-overs
+        self._waits: set[threading.Event] = set()
         #: by the number of the step in this process
         self._tasks: dict[int, ContainerTask] = {}
         self._task_count = 0
 
     def opened(self) -> None:
         self._jobs = ContainerJobs(self.engine, self.instance)
+        self._hand_overs = HandOvers(self.engine, self._jobs, self._locks, self.clock)
+        #: of their own, since they wait for minutes
+        self._hand_over_pool = ThreadPoolExecutor(_HAND_OVERS, thread_name_prefix=f"{self.name}-hand-over")
+        try:
+            self._locks.adopt_old_layout()
+            self._locks.drop_halves()
+            self._own_locks = {lock.app_id: lock.services for lock in self._locks.held()}
+        except SupervisorError as error:
+            output.log("warn", self.name, error.message)
 
     def on_stop(self) -> None:
         self._jobs.close()
+        self._end_waits()
+        self._hand_over_pool.shutdown(wait=False, cancel_futures=True)
         super().on_stop()
 
     # --- steps ------------------------------------------------------------------------------------------------
 
     @handles(StartService)
     def start_service(self, step: StartService) -> Pending[None]:
-        service = step.service
-        task = ContainerTask(
-            app_id=service.app_id,
-            service_name=service.service_name,
-            status="",
-            image_id=service.image_id,
-            service_id=service.service_id,
-        )
-        present = self._picture.of_app(service.app_id)
-        return self._carry_out(step, task, lambda report: self._jobs.start(step, present, report))
+        present = self._picture.of_app(step.service.app_id)
+        return self._carry_out(step, _task_for(step.service), lambda report: self._jobs.start(step, present, report))
 
     @handles(StopService)
     def stop_service(self, step: StopService) -> Pending[None]:
@@ -71,18 +109,44 @@ class Containers(Worker[tuple[Container, ...]]):
 
     @handles(KillService)
     def kill_service(self, step: KillService) -> Pending[None]:
-        return self._carry_out(step, _task_of(step.container), lambda report: self._jobs.kill(step, report))
+        return self._carry_out(step, _task_of(step.container), lambda report: self._jobs.kill(step.container, report))
 
     @handles(RemoveContainer)
     def remove_container(self, step: RemoveContainer) -> Pending[None]:
-        return self._carry_out(step, _task_of(step.container), lambda report: self._jobs.remove(step, report))
+        return self._carry_out(step, _task_of(step.container), lambda report: self._jobs.remove_dead(step, report))
 
     @handles(UpdateMetadata)
     def update_metadata(self, step: UpdateMetadata) -> Pending[None]:
         return self._carry_out(step, _task_of(step.container), lambda report: self._jobs.rename(step, report))
 
+    @handles(HandOver)
+    def hand_over(self, step: HandOver) -> Pending[None]:
+        present = self._picture.of_app(step.service.app_id)
+        ended = threading.Event()
+        pending = self._carry_out(
+            step,
+            _task_of(step.container),
+            lambda report: self._hand_overs.hand_over(step, present, report, ended),
+            self._hand_over_pool,
+        )
+        self._waits.add(ended)
+        pending.future.add_done_callback(lambda _: self._waits.discard(ended))
+        return pending
+
+    def withdraw_steps(self, command: WithdrawSteps) -> None:
+        super().withdraw_steps(command)
+        self._end_waits()
+
+    def _end_waits(self) -> None:
+        for ended in self._waits:
+            ended.set()
+
     def _carry_out(
-        self, step: ServiceStep, task: ContainerTask, job: Callable[[ContainerReport], None]
+        self,
+        step: ServiceStep,
+        task: ContainerTask,
+        job: Callable[[ContainerReport], None],
+        pool: Executor | None = None,
     ) -> Pending[None]:
         self._task_count += 1
         number = self._task_count
@@ -96,17 +160,54 @@ class Containers(Worker[tuple[Container, ...]]):
         def work() -> None:
             try:
                 job(report)
+            except EngineError:
+                self.defer(lambda: self._refused(number))
+                raise
             finally:
                 self.defer(lambda: self._finished(number))
 
-        return self.carry_out(step, work)
+        return self.carry_out(step, work, pool)
 
     def _doing(self, number: int, task: ContainerTask, status: str, container_id: str) -> None:
         self._tasks[number] = structs.replace(task, status=status, container_id=container_id)
+        if status == "Stopping":
+            self._exits.asked(container_id)
         self.changed()
+
+    def _refused(self, number: int) -> None:
+        """The engine did not do it: what ends now, ends by itself."""
+        if number in self._tasks:
+            self._exits.not_asked(self._tasks[number].container_id)
 
     def _finished(self, number: int) -> None:
         self._tasks.pop(number, None)  # the end of the step publishes
+
+    # --- locks ------------------------------------------------------------------------------------------------
+
+    @handles(TakeLocks)
+    def take_locks(self, step: TakeLocks) -> Pending[None]:
+        def running() -> Collection[str]:
+            return running_services(self.engine, self.instance, step.app_id)
+
+        return self._lock(step, lambda: self._locks.take(step.app_id, step.services, running, force=step.force))
+
+    @handles(ReleaseLocks)
+    def release_locks(self, step: ReleaseLocks) -> Pending[None]:
+        return self._lock(step, lambda: self._locks.release(step.app_id))
+
+    def _lock(self, step: LockStep, act: Callable[[], None]) -> Pending[None]:
+        def look() -> None:
+            services = self._locks.held_by(step.app_id)
+            self.defer(lambda: self._show_locks(step.app_id, services))
+
+        return self.carry_out(step, lambda: act_and_look(act, look))
+
+    def _show_locks(self, app_id: int, services: tuple[str, ...]) -> None:
+        """The end of the step publishes it."""
+        if services:
+            self._own_locks[app_id] = services
+        else:
+            self._own_locks.pop(app_id, None)
 
     # --- picture ----------------------------------------------------------------------------------------------
 
@@ -114,11 +215,13 @@ class Containers(Worker[tuple[Container, ...]]):
         return read_containers(self.engine, self.instance, self._unreadable)
 
     def take(self, tick: int, seen: tuple[Container, ...]) -> bool:
-        return self._picture.show_all(tick, seen)
+        return self._exits.seen(seen) | self._picture.show_all(tick, seen)
 
     def heard(self, event: EngineEvent) -> None:
         if event.id not in self._picture and not is_ours(event.attributes, self.instance):
             return
+        if self._exits.heard(event):
+            self.changed()
         if event.action == "destroy":
             self._show(self.tick(), event.id, None)
         else:
@@ -138,6 +241,8 @@ class Containers(Worker[tuple[Container, ...]]):
             seq=seq,
             containers=self._picture.containers(),
             tasks=tuple(self._tasks[number] for number in sorted(self._tasks)),
+            locks=tuple(AppLock(app_id=app_id, services=self._own_locks[app_id]) for app_id in sorted(self._own_locks)),
+            exits=self._exits.shown(),
             busy=busy,
             engine=self.engine_link,
         )
@@ -149,6 +254,16 @@ class Containers(Worker[tuple[Container, ...]]):
 
     def _unreadable(self, subject: str, error: UnreadableObject) -> None:
         self.defer(lambda: self.complain_once(subject, error.message))
+
+
+def _task_for(service: Service) -> ContainerTask:
+    return ContainerTask(
+        app_id=service.app_id,
+        service_name=service.service_name,
+        status="",
+        image_id=service.image_id,
+        service_id=service.service_id,
+    )
 
 
 def _task_of(container: Container) -> ContainerTask:

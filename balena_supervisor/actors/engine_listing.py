@@ -18,7 +18,7 @@ from balena_supervisor.state.image_lookup import (
     image_from_listing,
     names_of_interest,
 )
-from balena_supervisor.state.labels import INSTANCE, SUPERVISED, rewritten
+from balena_supervisor.state.labels import APP_ID, INSTANCE, SERVICE_NAME, SUPERVISED, rewritten
 from balena_supervisor.state.names import SUPERVISOR_NETWORK
 from balena_supervisor.state.networks import supervisor_network_ready
 from balena_supervisor.state.read_back import (
@@ -28,6 +28,8 @@ from balena_supervisor.state.read_back import (
     volume_from_inspect,
 )
 
+#: a container in one of these states has a process, or will have one again
+_UP = {"running", "paused", "restarting"}
 #: told of an object that cannot be understood: which one, and why. It is left out
 Unreadable = Callable[[str, UnreadableObject], None]
 
@@ -62,6 +64,16 @@ def read_container(engine: Engine, container: str, instance: str, unreadable: Un
     except UnreadableObject as error:
         unreadable(f"container {inspect.get('Id', container)}", error)
         return None
+
+
+def running_services(engine: Engine, instance: str, app_id: int) -> frozenset[str]:
+    """The services of an app that have a container which runs, is paused, or is being started again."""
+    found = set()
+    for entry in engine.list_containers():
+        present = rewritten(entry.get("Labels") or {})
+        if is_ours(present, instance) and present.get(APP_ID) == str(app_id) and entry.get("State") in _UP:
+            found.add(present.get(SERVICE_NAME, ""))
+    return frozenset(found)
 
 
 def read_networks(engine: Engine, instance: str, unreadable: Unreadable) -> tuple[tuple[Network, ...], bool]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pykka
 
-from balena_supervisor.actors.containers import Containers
+from balena_supervisor.actors.containers import ContainerPorts, Containers
 from balena_supervisor.actors.host_config import HostConfig, HostConfigPorts
 from balena_supervisor.actors.http_process import http_row
 from balena_supervisor.actors.images import ImagePorts, Images
@@ -19,6 +19,7 @@ from balena_supervisor.actors.target_state import TargetPorts, Targets
 from balena_supervisor.actors.worker import WorkerPorts
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.host_facts import host_update_pending, read_host_facts
+from balena_supervisor.adapters.lock_files import LockFiles
 from balena_supervisor.errors import NotFound, NotReady
 from balena_supervisor.messages import (
     ConfigChanged,
@@ -31,6 +32,7 @@ from balena_supervisor.messages import (
     TargetChanged,
 )
 from balena_supervisor.model.device import HostFacts
+from balena_supervisor.model.lock import lock_folder
 from balena_supervisor.runtime import facts, output
 from balena_supervisor.runtime.actor import Actor, Pending, Ports, Timer, handles
 from balena_supervisor.runtime.process import pss_bytes, stacks
@@ -74,6 +76,7 @@ def start_list(settings: Settings) -> tuple[ActorRow, ...]:
 
     worker = {"engine": engine, "instance": settings.instance}
     database = {"database_path": settings.database_path}
+    locks = LockFiles(settings.lock_folder, lock_folder(settings.instance))
     return (
         ActorRow(
             name="host-config",
@@ -99,7 +102,7 @@ def start_list(settings: Settings) -> tuple[ActorRow, ...]:
             start=start(Images, ImagePorts, **worker, **database, own_image=settings.own_image),
             subscriptions=(ConfigChanged, TargetChanged),
         ),
-        ActorRow(name="containers", start=start(Containers, WorkerPorts, **worker), critical=True),
+        ActorRow(name="containers", start=start(Containers, ContainerPorts, **worker, locks=locks), critical=True),
         ActorRow(
             name="resources",
             start=start(Resources, ResourcePorts, **worker, own_container_id=settings.own_container_id),

@@ -59,7 +59,7 @@ class _Work:
     future: Future[None]
 
 
-def act_and_look(act: Callable[[], None], look: Callable[[], None]) -> None:
+def act_and_look(act: Callable[[], None], look: Callable[[], object]) -> None:
     """Act, then look at what has become of it, whether it worked or not. If both fail, the act's error counts."""
     try:
         act()

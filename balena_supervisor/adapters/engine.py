@@ -109,6 +109,13 @@ class Engine:
         path = _path("containers", container, "rename")
         self._order("POST", path, f"rename container {container} to {name}", query={"name": name})
 
+    def set_restart_policy(self, container: str, name: str) -> None:
+        """``no``, ``always``, ``on-failure`` or ``unless-stopped``; for an empty name the engine changes nothing. What
+        runs goes on, and what has exited stays so."""
+        body = {"RestartPolicy": {"Name": name, "MaximumRetryCount": 0}}
+        path = _path("containers", container, "update")
+        self._order("POST", path, f"set the restart policy of container {container} to {name}", body=body)
+
     # --- networks ---------------------------------------------------------------------------------------------
 
     def list_networks(self) -> list[dict[str, Any]]:

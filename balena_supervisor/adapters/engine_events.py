@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 
@@ -18,12 +19,14 @@ T = TypeVar("T")
 
 
 class EngineEvent(msgspec.Struct, frozen=True):
-    """One event. ``action`` is without details (``health_status``, not ``health_status: healthy``)."""
+    """One event. ``action`` is without details (``health_status``, not ``health_status: healthy``); ``at`` is ISO text
+    in the engine's time."""
 
     type: str
     action: str
     id: str
     attributes: dict[str, str] = {}
+    at: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,15 +111,23 @@ class EngineWatch(Generic[T]):
 
     def _take(self, line: Mapping[str, Any]) -> None:
         nanoseconds = line.get("timeNano")
+        at = ""
         if isinstance(nanoseconds, int):
+            at = _iso(nanoseconds)
             seconds, rest = divmod(nanoseconds + 1, 1_000_000_000)
             self._since = f"{seconds}.{rest:09d}"
         actor = line.get("Actor") or {}
         action = str(line.get("Action") or "").partition(":")[0]
         attributes = {str(key): str(value) for key, value in (actor.get("Attributes") or {}).items()}
         self._listener.on_event(
-            EngineEvent(str(line.get("Type") or ""), action, str(actor.get("ID") or ""), attributes)
+            EngineEvent(str(line.get("Type") or ""), action, str(actor.get("ID") or ""), attributes, at)
         )
+
+
+def _iso(nanoseconds: int) -> str:
+    """In the form of inspect, with all nine decimals."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 def _moment_before(date: str) -> str:

@@ -180,6 +180,31 @@ def test_an_image_for_another_architecture_is_named_as_the_cause(
     assert error.message.startswith("cannot start service main: its image was built for another architecture")
 
 
+@pytest.mark.parametrize("path", [CREATE, START])
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "layer does not exist",
+        "failed to get layer sha256:4f1e: layer does not exist",
+        "error creating overlay: unknown blob sha256:4f1e",
+    ],
+)
+def test_an_image_that_lost_a_layer_is_named_by_its_id(
+    containers: WorkerBench, main: Service, cause: str, path: str
+) -> None:
+    containers.containers()
+    containers.engine.fail("POST", path, message=cause)
+    error = containers.failed(StartService(service=main)).error
+    assert (error.code, error.fields["image"], error.fields["status"]) == ("image-broken", main.docker_image_id, 500)
+    assert error.message.startswith("cannot start service main: the engine has lost a part of its image a.io/x:1 (")
+
+
+def test_a_refusal_of_another_kind_does_not_blame_the_image(containers: WorkerBench, main: Service) -> None:
+    containers.containers()
+    containers.engine.fail("POST", CREATE, message="no space left on device")
+    assert containers.failed(StartService(service=main)).error.code == "engine-error"
+
+
 def test_a_container_that_cannot_be_connected_to_all_networks_is_not_kept(
     containers: WorkerBench, main: Service
 ) -> None:

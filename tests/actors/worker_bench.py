@@ -10,11 +10,12 @@ from typing import Any
 import pykka
 from msgspec import structs
 
-from balena_supervisor.actors.containers import Containers
+from balena_supervisor.actors.containers import ContainerPorts, Containers
 from balena_supervisor.actors.images import ImagePorts, Images
 from balena_supervisor.actors.resources import ResourcePorts, Resources
 from balena_supervisor.actors.worker import Worker, WorkerPorts
 from balena_supervisor.adapters.engine import Engine
+from balena_supervisor.adapters.lock_files import LockFiles
 from balena_supervisor.messages import ContainersChanged, ImagesChanged, ResourcesChanged
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.resource import Network, NetworkConfig
@@ -36,8 +37,10 @@ Picture = ContainersChanged | ImagesChanged | ResourcesChanged
 class WorkerBench:
     """The worker with what it says. The engine is looked at again after 0.05 s instead of a second."""
 
-    def __init__(self, engine: SimulatedEngine) -> None:
+    def __init__(self, engine: SimulatedEngine, folder: Path) -> None:
         self.engine = engine
+        self.lock_folder = folder / "services"
+        self.locks = LockFiles(self.lock_folder, "/host/services")
         #: for what other people do on the engine
         self.by_hand = Engine(engine.url)
         self.post = FakePost()
@@ -61,8 +64,8 @@ class WorkerBench:
         self._worker = worker.start(ports)
 
     def containers(self, generation: int = 1) -> None:
-        self.start(Containers, WorkerPorts(**self.ports("containers", generation)))
-        self.post.wait_for(ContainersChanged, lambda event: event.engine.up)
+        self.start(Containers, ContainerPorts(**self.ports("containers", generation), locks=self.locks))
+        self.post.wait_for(ContainersChanged, lambda event: event.engine.up and event.seq.generation == generation)
 
     def resources(self) -> None:
         self.start(Resources, ResourcePorts(**self.ports("resources")))
@@ -121,7 +124,7 @@ class WorkerBench:
 @contextmanager
 def bench(folder: Path) -> Iterator[WorkerBench]:
     with SimulatedEngine(folder) as engine:
-        made = WorkerBench(engine)
+        made = WorkerBench(engine, folder)
         try:
             yield made
         finally:

@@ -116,6 +116,23 @@ def test_a_container_is_renamed_killed_and_removed(both: tuple[Side, Side]) -> N
     compare(both, act)
 
 
+def test_a_restart_policy_is_cleared_and_set_again(both: tuple[Side, Side]) -> None:
+    def act(side: Side) -> Any:
+        ids = {create(side, "c", HostConfig={"RestartPolicy": {"Name": "always"}}): "ID"}
+        seen: list[Any] = []
+        for started in (False, True):
+            if started:
+                seen.append(side.call("POST", "/containers/{t}_c/start"))
+            for name in ("no", "", "unless-stopped"):
+                body = {"RestartPolicy": {"Name": name, "MaximumRetryCount": 0}}
+                seen.append(side.call("POST", "/containers/{t}_c/update", body))
+                seen.append(side.call("GET", "/containers/{t}_c/json")[1]["HostConfig"]["RestartPolicy"])
+        seen.append(side.call("POST", "/containers/{t}_gone/update", {"RestartPolicy": {"Name": "no"}}))
+        return side.normal(seen, ids)
+
+    compare(both, act)
+
+
 def test_lists_show_the_same_rows(both: tuple[Side, Side]) -> None:
     def act(side: Side) -> Any:
         ids = {create(side, "c"): "ID", create(side, "off", Labels={"parity": "{t}", "x": ""}): "OFF"}

@@ -218,6 +218,20 @@ def test_the_list_keeps_the_last_and_the_lookup_finds_the_first() -> None:
             "applying changes",
         ),
         ((container(commit="old", status="Stopping"), container()), (), "Running", None, "done"),
+        (
+            (container(commit="old", status="Handing over", container_id="a"), container(container_id="b")),
+            (),
+            "Awaiting handover",
+            None,
+            "applying changes",
+        ),
+        (  # in local mode all releases have one commit
+            (container(status="Handing over", created_at="2026-01-01T00:00:00Z"), container(container_id="b")),
+            (),
+            "Awaiting handover",
+            None,
+            "applying changes",
+        ),
     ],
 )
 def test_a_target_service_shows_its_container_or_else_its_image(

@@ -202,11 +202,19 @@ class Containers:
         elif name in _DEADLY and not container.behaviour.ignores_stop:
             self._end(container, container.behaviour.exit_code)
 
-    def exit(self, key: str, code: int) -> None:
+    def health(self, key: str, status: str) -> None:
+        """The health check of the image has come to a result."""
+        container = self.get(key)
+        container.state.health = status
+        self._tell(f"health_status: {status}", container)
+
+    def exit(self, key: str, code: int, *, out_of_memory: bool = False) -> None:
         """The program ends by itself; the restart policy decides what follows, without delay."""
         container = self.get(key)
         if not container.state.running:
             raise ApiError(409, f"Container {container.id} is not running")
+        if out_of_memory:
+            self._tell("oom", container)
         self._end(container, code)
         policy = container.host_config["RestartPolicy"]
         limit = policy["MaximumRetryCount"]
@@ -257,6 +265,8 @@ class Containers:
     def update(self, key: str, body: Json) -> Json:
         container = self.get(key)
         given = {name: value for name, value in body.items() if name in _UPDATABLE and value}
+        if not given.get("RestartPolicy", {}).get("Name"):
+            given.pop("RestartPolicy", None)
         container.host_config = defaults.host_config({**container.host_config, **given})
         self._tell("update", container)
         return {"Warnings": None}

@@ -27,6 +27,7 @@ _ORDERS = {
     "add_remote_image",
     "behave",
     "exit",
+    "health",
     "hang_up_events",
     "keep_events",
     "lose_events",

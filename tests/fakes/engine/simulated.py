@@ -156,10 +156,16 @@ class SimulatedEngine:
         with self._condition:
             return {container.name: container for container in self._parts.containers.all()}
 
-    def exit(self, container: str, code: int = 0) -> None:
+    def exit(self, container: str, code: int = 0, *, out_of_memory: bool = False) -> None:
         """Let the program in a running container end by itself; its restart policy decides what follows."""
         with self._condition:
-            self._parts.containers.exit(container, code)
+            self._parts.containers.exit(container, code, out_of_memory=out_of_memory)
+            self._condition.notify_all()
+
+    def health(self, container: str, status: str) -> None:
+        """Let the health check of a running container come to a result: starting, healthy or unhealthy."""
+        with self._condition:
+            self._parts.containers.health(container, status)
             self._condition.notify_all()
 
     def behave(self, name: str, *, ignores_stop: bool = False, exit_code: int = 0) -> None:
