@@ -22,6 +22,8 @@ from docker.errors import APIError
 
 from tests.integration.image_device import Device
 from tests.integration.targets import runs
+from tests.integration.workers import Workers
+from tests.integration.workshop import Workshop
 from tools.dev_parts import labelled, samples
 from tools.dev_parts.engine import answers
 from tools.dev_parts.paths import ROOT
@@ -151,3 +153,17 @@ def device(engine: docker.APIClient, engine_url: str, image: str, instance: str,
     made = Device(engine, engine_url, image, run_dir, instance)
     yield made
     made.remove()
+
+
+@pytest.fixture
+def workshop(engine_url: str, registry: str) -> Iterator[Workshop]:
+    made = Workshop(engine_url, registry)
+    yield made
+    made.clean_up()
+
+
+@pytest.fixture
+def workers(workshop: Workshop, tmp_path: Path) -> Iterator[Workers]:
+    made = Workers(workshop, tmp_path)
+    yield made
+    made.stop()

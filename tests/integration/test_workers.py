@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-import pykka
 import pytest
 from msgspec import structs
 
 from balena_supervisor.actors.containers import Containers
-from balena_supervisor.actors.images import ImagePorts, Images
+from balena_supervisor.actors.images import Images
 from balena_supervisor.actors.resources import Resources
-from balena_supervisor.actors.worker import Worker, WorkerPorts
-from balena_supervisor.adapters.engine import Engine
-from balena_supervisor.clock import SystemClock
 from balena_supervisor.messages import ContainersChanged, ImagesChanged, ResourcesChanged
-from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.image import ImageRef
 from balena_supervisor.model.resource import Volume
-from balena_supervisor.model.service import Container
-from balena_supervisor.model.state import StepId
-from balena_supervisor.runtime.actor import Deliver
-from balena_supervisor.runtime.message import Event
 from balena_supervisor.state.compare import differences, network_differences, volume_differences
 from balena_supervisor.state.create_body import create_body
 from balena_supervisor.state.networks import network_body
@@ -37,90 +24,14 @@ from balena_supervisor.steps import (
     RemoveVolume,
     SaveImages,
     StartService,
-    Step,
-    StepDone,
     StepFailed,
     StopService,
     UpdateMetadata,
 )
-from tests.fakes.ports import FakePost
-from tests.fakes.timers import EndingTimers
+from tests.integration.workers import Workers
 from tests.integration.workshop import Workshop
 
 pytestmark = pytest.mark.engine
-
-
-class Workers:
-    """Workers of one workshop; steps are carried out one by one or together."""
-
-    def __init__(self, workshop: Workshop, folder: Path) -> None:
-        self.workshop = workshop
-        self.post = FakePost()
-        self._timers = EndingTimers()
-        self._folder = folder
-        self._steps = 0
-        self._started: list[pykka.ActorRef[Any]] = []
-
-    def start(self, worker: type[Worker[Any]], picture: type[Event]) -> pykka.ActorRef[Any]:
-        ports: dict[str, Any] = {
-            "name": worker.__name__.lower(),
-            "generation": 1,
-            "post": self.post,
-            "clock": SystemClock(),
-            "timers": self._timers,
-            "engine": lambda: Engine(self.workshop.host),
-            "instance": self.workshop.instance,
-        }
-        actor: pykka.ActorRef[Any]
-        if worker is Images:
-            database = self._folder / "database.sqlite"
-            migrate(database, self._folder / "config.json")
-            actor = Images.start(ImagePorts(**ports, database_path=database))
-        else:
-            actor = worker.start(WorkerPorts(**ports))
-        self._started.append(actor)
-        self.post.wait_for(picture, lambda event: event.engine.up)  # type: ignore[attr-defined]  # all pictures have it
-        return actor
-
-    def carry_out(self, actor: pykka.ActorRef[Any], *steps: Step) -> list[StepDone | StepFailed]:
-        numbers = []
-        for step in steps:
-            self._steps += 1
-            numbers.append(StepId(1, self._steps))
-            actor.ask(Deliver(structs.replace(step, step=numbers[-1])), timeout=10)
-        return [self._outcome(number) for number in numbers]
-
-    def done(self, actor: pykka.ActorRef[Any], *steps: Step) -> None:
-        outcomes = self.carry_out(actor, *steps)
-        assert [outcome for outcome in outcomes if isinstance(outcome, StepFailed)] == []
-
-    def containers(self) -> tuple[Container, ...]:
-        return self.post.of(ContainersChanged)[-1].containers
-
-    def _outcome(self, number: StepId) -> StepDone | StepFailed:
-        def mine(message: StepDone | StepFailed) -> bool:
-            return message.step == number
-
-        return self.post.wait_for(StepDone | StepFailed, mine, timeout_s=60)  # type: ignore[arg-type]  # a union serves
-
-    def stop(self) -> None:
-        for actor in self._started:
-            actor.stop(timeout=10)
-        self._timers.close()
-
-
-@pytest.fixture
-def workshop(engine_url: str, registry: str) -> Iterator[Workshop]:
-    made = Workshop(engine_url, registry)
-    yield made
-    made.clean_up()
-
-
-@pytest.fixture
-def workers(workshop: Workshop, tmp_path: Path) -> Iterator[Workers]:
-    made = Workers(workshop, tmp_path)
-    yield made
-    made.stop()
 
 
 def ref(workshop: Workshop, name: str, release_id: int = 20) -> ImageRef:

@@ -16,6 +16,7 @@ import docker
 from balena_supervisor.model.resource import Network, NetworkConfig
 from balena_supervisor.model.service import Endpoint, Service, ServiceConfig
 from balena_supervisor.state import labels
+from tools.dev_parts import labelled
 
 BUSYBOX = Path("/bin/busybox")
 #: a shell as first process ignores signals that it does not trap
@@ -130,6 +131,7 @@ class Workshop:
             with suppress(docker.errors.NotFound):
                 self.client.remove_image(image["Id"], force=True)
         self.client.close()
+        labelled.remove_lock_folders(self.instance)
 
 
 def root_filesystem(size: int) -> bytes:
