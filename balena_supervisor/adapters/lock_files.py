@@ -84,7 +84,7 @@ class LockFiles:
         """Remove the own locks of the app, in whatever folder they are. Those of others stay."""
         with _in_words(f"release the locks of app {app_id}"), suppress(FileNotFoundError), self._app(app_id) as app:
             for service in _folders(app):
-                with _service(app, service) as folder:
+                with suppress(FileNotFoundError), _service(app, service) as folder:
                     for name in NAMES:
                         _remove_own(folder, name)
 

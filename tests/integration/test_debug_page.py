@@ -21,6 +21,7 @@ from balena_supervisor.runtime.views import RestartActor
 from tests.http.support import GLOBAL_KEY, Device
 from tests.integration.debug_browser import DEVICE, STRANGER, DebugPage, chromium, served
 from tests.integration.shown_device import HOSTILE, shown_device
+from tools.dev_parts import labelled
 from tools.dev_parts.paths import ROOT
 from tools.dev_parts.programs import Program
 from tools.dev_parts.registry import free_port
@@ -50,6 +51,7 @@ def supervisor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]
         whole.stop()
         engine.stop()
         shutil.rmtree(run_dir, ignore_errors=True)
+        labelled.remove_lock_folders("debug-page")
 
 
 @pytest.fixture
