@@ -16,7 +16,6 @@ from balena_supervisor.actors.images import ImagePorts, Images
 from balena_supervisor.actors.planner import Planner, PlannerPorts
 from balena_supervisor.actors.resources import ResourcePorts, Resources
 from balena_supervisor.actors.target_state import TargetPorts, Targets
-from balena_supervisor.actors.worker import WorkerPorts
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.host_facts import host_update_pending, read_host_facts
 from balena_supervisor.adapters.lock_files import LockFiles

@@ -62,9 +62,10 @@ def handing_over(container: ContainerSummary, containers: Iterable[ContainerSumm
     """The status of a container among all of its app: of several releases of a service that run at once, the oldest
     container hands over and the others await it."""
     running = [c for c in containers if c.service_name == container.service_name and c.status in _RUNNING]
-    if container.status not in _RUNNING or len({c.commit for c in running}) < 2:
+    said = [c for c in running if c.status == HANDING_OVER]  # in local mode all releases have one commit
+    if container.status not in _RUNNING or (len({c.commit for c in running}) < 2 and not said):
         return container.status
-    oldest = min(running, key=lambda c: c.created_at)
+    oldest = min(said or running, key=lambda c: c.created_at)
     return HANDING_OVER if container.container_id == oldest.container_id else AWAITING_HANDOVER
 
 
