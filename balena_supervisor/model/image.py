@@ -69,3 +69,28 @@ class ImageState(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, ImageDetails] = {}
     tasks: tuple[ImageTask, ...] = ()
     cleanup: tuple[str, ...] = ()
+
+
+class Platform(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine runs on, in the words of image indexes: ``linux``, ``arm``, ``v7``."""
+
+    os: str = "linux"
+    architecture: str = ""
+    variant: str = ""
+
+
+class RemoteLayer(msgspec.Struct, frozen=True, kw_only=True):
+    """A layer as a registry has it. ``diff_id`` is the digest of its content, ``size_bytes`` what is transferred."""
+
+    diff_id: str
+    size_bytes: int
+
+
+class RemoteImage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pull would bring, from the lowest layer to the top."""
+
+    layers: tuple[RemoteLayer, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(layer.size_bytes for layer in self.layers)
