@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from balena_supervisor.adapters.engine import Engine
-from balena_supervisor.errors import NotFound, UnreadableObject
+from balena_supervisor.errors import EngineError, NotFound, UnreadableObject
 from balena_supervisor.model.image import ImageDetails, ImageRow, ImageState
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container
@@ -122,22 +122,32 @@ def read_images(
 ) -> ImageState:
     """What the engine has of the images of rows and target. No tasks.
 
-    ``known`` keeps what was inspected, by engine id, from one look to the next; an id never means anything else.
+    ``known`` keeps what was inspected, by engine id, from one look to the next; an id never means anything else. An
+    image that has lost a layer counts as not there.
     """
     images = [image_from_listing(entry) for entry in engine.list_images()]
     seen = {} if known is None else known
     details: dict[str, ImageDetails] = {}
+    broken: set[str] = set()
     for name in names_of_interest(rows, target):
         image = find_image(name, images, rows)
-        inspected = _image_details(engine, image.id, seen) if image is not None else None
-        if inspected is not None:
-            details[name] = inspected
+        if image is None:
+            continue
+        try:
+            inspected = _image_details(engine, image.id, seen)
+        except EngineError as error:
+            if not has_lost_a_layer(error):
+                raise
+            broken.add(image.id)
+        else:
+            if inspected is not None:
+                details[name] = inspected
     for gone in seen.keys() - {image.id for image in images}:
         seen.pop(gone, None)
     return ImageState(
         target_version=target.version,
         rows=tuple(rows),
-        available=available_rows(rows, images),
+        available=available_rows(rows, [image for image in images if image.id not in broken]),
         details=details,
         cleanup=cleanup_candidates(images, rows, own_image=own_image, instance=instance),
     )
@@ -152,3 +162,20 @@ def _image_details(engine: Engine, image_id: str, seen: dict[str, ImageDetails])
         except NotFound:
             return None
     return details
+
+
+def has_lost_a_layer(error: EngineError) -> bool:
+    """Whether the engine cannot read an image because a part of it is gone from its disk.
+
+    Engine 20.10 says no more than 500: ``stat …/overlay2/…: no such file or directory`` when the folder of a layer is
+    missing, ``layer does not exist`` when it has forgotten one.
+    """
+    cause = str(error.fields.get("cause", ""))
+    return error.fields.get("status") == 500 and (
+        "layer does not exist" in cause or cause.endswith("no such file or directory")
+    )
+
+
+def layers_of(inspect: Mapping[str, Any]) -> tuple[str, ...]:
+    """The digests of the layers of an image, from the lowest to the top."""
+    return tuple((inspect.get("RootFS") or {}).get("Layers") or ())

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
-from balena_supervisor.actors.engine_listing import read_containers, read_images
+from balena_supervisor.actors.engine_listing import has_lost_a_layer, read_containers, read_images
+from balena_supervisor.actors.image_room import Claim, Login, Room
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.engine_pull import STALL_S, pull, registry_header
 from balena_supervisor.adapters.engine_stream import JsonStream
 from balena_supervisor.db.image_store import ImageStore
-from balena_supervisor.errors import EngineError, EngineUnavailable, NotFound, Withdrawn
+from balena_supervisor.errors import EngineError, EngineUnavailable, ImageBroken, NotFound, Withdrawn
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import ImageDetails, ImageRef, ImageRow, ImageState
 from balena_supervisor.model.target import TargetState
+from balena_supervisor.runtime import output
 from balena_supervisor.state.image_lookup import (
     EngineImage,
     available_rows,
@@ -31,13 +33,21 @@ class ImageJobs:
     """The work on engine and table ``image``; for use from several threads."""
 
     def __init__(
-        self, engine: Engine, store: ImageStore, *, own_image: str, instance: str, stall_s: float = STALL_S
+        self,
+        engine: Engine,
+        store: ImageStore,
+        *,
+        own_image: str,
+        instance: str,
+        stall_s: float = STALL_S,
+        room: Room | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
         self._own_image = own_image
         self._instance = instance
         self._stall_s = stall_s
+        self._room = room
         #: by engine id, which never means anything else
         self._details: dict[str, ImageDetails] = {}
         self._pulls: dict[JsonStream, str] = {}
@@ -61,6 +71,8 @@ class ImageJobs:
             unwanted = [stream for stream, name in self._pulls.items() if name not in names]
         for stream in unwanted:
             stream.close()
+        if self._room is not None:
+            self._room.keep_only(names)
 
     # --- looking ----------------------------------------------------------------------------------------------
 
@@ -96,17 +108,22 @@ class ImageJobs:
 
     # --- steps ------------------------------------------------------------------------------------------------
 
-    def pull(self, ref: ImageRef, configuration: Configuration, progress: Callable[[int], None]) -> None:
-        """Make the image present under its tag and save its row. What the engine has is not pulled.
+    def pull(
+        self, ref: ImageRef, configuration: Configuration, progress: Callable[[int], None], *, anew: bool = False
+    ) -> None:
+        """Make the image present under its tag and save its row. What the engine has is not pulled, unless ``anew``
+        or when it has lost a layer.
 
-        Raises ``Withdrawn`` when the target does not want it, or no longer.
+        Raises ``Withdrawn`` when the target does not want it, or no longer, and ``NoSpace``.
         """
         image = find_image(ref.name, self._images(), self._store.rows())
+        if anew or (image is not None and self._has_lost_a_layer(image)):
+            self._refuse_unwanted(ref.name)
+            self._drop(ref.name, image)
+            image = None
         if image is None:
             self._download(ref.name, configuration, progress)
-            image = find_image(ref.name, self._images())
-        if image is None:
-            raise NotFound(f"cannot pull image {ref.name}: the engine does not have it after the pull", name=ref.name)
+            image = self._pulled(ref.name)
         self._tag(image, ref.name)
         self._store.save([(ref, image.id)])
 
@@ -160,23 +177,62 @@ class ImageJobs:
             repo, tag = tag_target(name)
             self._engine.tag_image(image.id, repo, tag)
 
+    def _pulled(self, name: str) -> EngineImage:
+        """What a pull has brought. An engine does not fetch a layer that it believes to have, though it has lost it."""
+        image = find_image(name, self._images())
+        if image is None:
+            raise NotFound(f"cannot pull image {name}: the engine does not have it after the pull", name=name)
+        if self._has_lost_a_layer(image):
+            cause = "the engine has lost a layer and does not fetch it again while a container or image needs it"
+            raise ImageBroken(f"cannot pull image {name}: {cause}", status=500, cause=cause, image=image.id)
+        return image
+
+    def _has_lost_a_layer(self, image: EngineImage) -> bool:
+        try:
+            self._engine.inspect_image(image.id)
+        except NotFound:
+            return False
+        except EngineError as error:
+            if not has_lost_a_layer(error):
+                raise
+            return True
+        return False
+
+    def _drop(self, name: str, image: EngineImage | None) -> None:
+        """Take all names of a broken image away, since the engine forgets it with the last one only. By force: what
+        is broken is of no use to a container that stands still, and one that runs does not need the names."""
+        output.log("warn", "images", "a broken image is dropped, to be pulled anew", image=name)
+        for one in (*image.tags, *image.digests) if image is not None else (name,):
+            with suppress(EngineError, NotFound):
+                self._engine.remove_image(one, force=True)
+
     def _download(self, image: str, configuration: Configuration, progress: Callable[[int], None]) -> None:
         self._refuse_unwanted(image)
-        progress(0)
         name = parse(image)
-        try:
-            pull(
-                self._engine,
-                name.repo,
-                name.digest or name.tag or "latest",
-                auth_header=_auth_header(name.registry, configuration),
-                opened=lambda stream: self._opened(stream, image),
-                progress=progress,
-                stall_s=self._stall_s,
-            )
-        except EngineUnavailable:
-            self._refuse_unwanted(image)
-            raise
+        login = _login(name.registry, configuration)
+        with self._claimed(image, login) as claim:
+
+            def told(percent: int) -> None:
+                claim.percent = percent
+                progress(percent)
+
+            progress(0)
+            try:
+                pull(
+                    self._engine,
+                    name.repo,
+                    name.digest or name.tag or "latest",
+                    auth_header=registry_header(*login, name.registry) if login else "",
+                    opened=lambda stream: self._opened(stream, image),
+                    progress=told,
+                    stall_s=self._stall_s,
+                )
+            except EngineUnavailable:
+                self._refuse_unwanted(image)
+                raise
+
+    def _claimed(self, image: str, login: Login | None) -> AbstractContextManager[Claim]:
+        return nullcontext(Claim()) if self._room is None else self._room.claimed(image, login)
 
     def _refuse_unwanted(self, image: str) -> None:
         wanted = self._wanted
@@ -191,7 +247,7 @@ class ImageJobs:
             stream.close()
 
 
-def _auth_header(registry: str, configuration: Configuration) -> str:
+def _login(registry: str, configuration: Configuration) -> Login | None:
     if not registry or not configuration.managed:
-        return ""
-    return registry_header(f"d_{configuration.uuid}", configuration.device_api_key, registry)
+        return None
+    return f"d_{configuration.uuid}", configuration.device_api_key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from msgspec import structs
 
 from balena_supervisor.actors.damage import restarting_root
 from balena_supervisor.actors.image_jobs import ImageJobs
+from balena_supervisor.actors.image_room import Room, RoomPorts
 from balena_supervisor.actors.worker import Worker, WorkerPorts, act_and_look
 from balena_supervisor.adapters.engine_events import EngineEvent
 from balena_supervisor.adapters.engine_pull import STALL_S
+from balena_supervisor.adapters.memory import memory_bytes
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.image_store import ImageStore
 from balena_supervisor.db.rebuild import IMAGES as IMAGES_LOST
@@ -41,17 +42,15 @@ def parallel_pulls(memory_bytes: int) -> int:
     return 1 if memory_bytes < SMALL_MEMORY_BYTES else 3
 
 
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 @dataclass(frozen=True, kw_only=True)
 class ImagePorts(WorkerPorts):
-    """``own_image`` is the name of the supervisor's own image, ``""`` when it does not run in a container."""
+    """``own_image`` is the name of the supervisor's own image, ``""`` when it does not run in a container. Without
+    ``room`` nobody looks whether there is room."""
 
     database_path: Path
     own_image: str = ""
     stall_s: float = STALL_S
+    room: RoomPorts | None = None
 
 
 class Images(Worker[ImageState]):
@@ -79,13 +78,18 @@ class Images(Worker[ImageState]):
         self._database = open_database(ports.database_path, on_damage=restarting_root(self.post))
         self._store = ImageStore(self._database)
         self._rebuild = Rebuild(self._database, IMAGES_LOST)
-        self._pulls = ThreadPoolExecutor(parallel_pulls(_memory_bytes()), thread_name_prefix="images-pull")
+        self._pulls = ThreadPoolExecutor(parallel_pulls(memory_bytes()), thread_name_prefix="images-pull")
         super().on_start()
 
     def opened(self) -> None:
         ports = self._image_ports
         self._jobs = ImageJobs(
-            self.engine, self._store, own_image=ports.own_image, instance=ports.instance, stall_s=ports.stall_s
+            self.engine,
+            self._store,
+            own_image=ports.own_image,
+            instance=ports.instance,
+            stall_s=ports.stall_s,
+            room=None if ports.room is None else Room(self.engine, ports.room, self.clock),
         )
 
     def on_stop(self) -> None:
@@ -115,7 +119,10 @@ class Images(Worker[ImageState]):
         configuration = self._configuration
 
         def work() -> None:
-            self._jobs.pull(step.ref, configuration, lambda percent: self._report(step.ref, "Downloading", percent))
+            def progress(percent: int) -> None:
+                self._report(step.ref, "Downloading", percent)
+
+            self._jobs.pull(step.ref, configuration, progress, anew=step.anew)
 
         return self._carry_out(step, step.ref, work, self._pulls)
 

@@ -12,13 +12,16 @@ import pykka
 from balena_supervisor.actors.containers import ContainerPorts, Containers
 from balena_supervisor.actors.host_config import HostConfig, HostConfigPorts
 from balena_supervisor.actors.http_process import http_row
+from balena_supervisor.actors.image_room import RoomPorts
 from balena_supervisor.actors.images import ImagePorts, Images
 from balena_supervisor.actors.planner import Planner, PlannerPorts
 from balena_supervisor.actors.resources import ResourcePorts, Resources
 from balena_supervisor.actors.target_state import TargetPorts, Targets
 from balena_supervisor.adapters.engine import Engine
+from balena_supervisor.adapters.engine_disk import EngineDisk
 from balena_supervisor.adapters.host_facts import host_update_pending, read_host_facts
 from balena_supervisor.adapters.lock_files import LockFiles
+from balena_supervisor.adapters.registry import remote_image
 from balena_supervisor.errors import NotFound, NotReady
 from balena_supervisor.messages import (
     ConfigChanged,
@@ -65,6 +68,9 @@ def start_list(settings: Settings) -> tuple[ActorRow, ...]:
     def engine() -> Engine:
         return Engine(settings.docker_host)
 
+    def disk(engine: Engine) -> EngineDisk:
+        return EngineDisk(engine, data_mountpoint=settings.data_mountpoint, root_mountpoint=settings.root_mountpoint)
+
     def host() -> HostFacts:
         return read_host_facts(
             settings.root_mountpoint, docker_socket=settings.docker_socket, instance=settings.instance
@@ -98,7 +104,14 @@ def start_list(settings: Settings) -> tuple[ActorRow, ...]:
         ),
         ActorRow(
             name="images",
-            start=start(Images, ImagePorts, **worker, **database, own_image=settings.own_image),
+            start=start(
+                Images,
+                ImagePorts,
+                **worker,
+                **database,
+                own_image=settings.own_image,
+                room=RoomPorts(look_up=remote_image, disk=disk),
+            ),
             subscriptions=(ConfigChanged, TargetChanged),
         ),
         ActorRow(name="containers", start=start(Containers, ContainerPorts, **worker, locks=locks), critical=True),

@@ -8,7 +8,7 @@ from typing import Any
 
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.engine_http import EngineHttp, json_of
-from balena_supervisor.model.image import Platform
+from balena_supervisor.model.image import DiskSpace, Platform
 
 _TIMEOUT_S = 10.0
 #: the engine's word for a processor (that of ``uname``) -> that of images, with the variant
@@ -39,7 +39,7 @@ class EngineDisk:
         architecture, variant = _ARCHITECTURES.get(name, (name, ""))
         return Platform(os=str(facts.get("OSType") or "linux"), architecture=architecture, variant=variant)
 
-    def space(self) -> tuple[int, int] | None:
+    def space(self) -> DiskSpace | None:
         """Size and free bytes of that disk; None when it cannot be seen from here. Raises errors of the engine.
 
         The root of a host OS is often read-only and full to the last byte: it tells nothing.
@@ -53,7 +53,7 @@ class EngineDisk:
             return None
         if disk.f_flag & os.ST_RDONLY or not disk.f_blocks:
             return None
-        return disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+        return DiskSpace(total_bytes=disk.f_blocks * disk.f_frsize, free_bytes=disk.f_bavail * disk.f_frsize)
 
     def layer_sizes(self, image: str) -> list[int]:
         """What each entry of the history of an image takes, from the lowest to the top. Raises errors of the engine."""

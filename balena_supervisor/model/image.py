@@ -94,3 +94,10 @@ class RemoteImage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size_bytes(self) -> int:
         return sum(layer.size_bytes for layer in self.layers)
+
+
+class DiskSpace(msgspec.Struct, frozen=True, kw_only=True):
+    """A file system: its size, and what may still be written."""
+
+    total_bytes: int
+    free_bytes: int

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from balena_supervisor.errors import NoSpace
-from balena_supervisor.model.image import RemoteImage, RemoteLayer
+from balena_supervisor.model.image import DiskSpace, RemoteImage, RemoteLayer
 
 MB = 1_000_000
 #: A layer of programs packs to 35 to 50 % of its size, so this is on the careful side. It is soon replaced by what is
@@ -22,13 +22,6 @@ FADE_BYTES = 500 * MB
 RESERVE_SHARE = 0.05
 RESERVE_LEAST_BYTES = 16 * MB
 RESERVE_MOST_BYTES = 256 * MB
-
-
-class DiskSpace(msgspec.Struct, frozen=True, kw_only=True):
-    """A file system: its size, and what may still be written."""
-
-    total_bytes: int
-    free_bytes: int
 
 
 class Expansion(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ def test_the_data_partition_counts_when_there_is_one(engine: Engine, tmp_path: P
     (tmp_path / "data").mkdir()
     space = disk(engine, tmp_path).space()
     assert space is not None
-    assert 0 < space[1] <= space[0]
+    assert 0 < space.free_bytes <= space.total_bytes
 
 
 def test_else_the_folder_of_the_engine_below_the_root_of_the_host(engine: Engine, tmp_path: Path) -> None:

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balena_supervisor.model.image import RemoteImage, RemoteLayer
+from balena_supervisor.model.image import DiskSpace, RemoteImage, RemoteLayer
 from balena_supervisor.state.disk import (
     MB,
     START_EXPANSION,
-    DiskSpace,
     Expansion,
     missing_layers,
     more_than,

@@ -31,6 +31,11 @@ class RemoteImage:
     gate: threading.Event = field(default_factory=threading.Event)
 
 
+def layer_digest(image_digest: str, number: int) -> str:
+    """The digest that the content of a layer has once it is pulled, counted from the lowest."""
+    return f"sha256:{id_from(f'{image_digest} {number}')}"
+
+
 class Registry:
     """All registries of the world. ``any_image`` makes every name pullable. Delays end when ``closing`` is set."""
 
@@ -88,7 +93,7 @@ class Registry:
                 return
         if self._closing.is_set():
             return
-        layers = tuple(f"sha256:{id_from(f'{remote.digest} {n}')}" for n in range(len(remote.layers)))
+        layers = tuple(layer_digest(remote.digest, number) for number in range(len(remote.layers)))
         with self._condition:
             image = self._images.add(reference.text, remote.config, 2 * sum(remote.layers), remote.digest, layers)
             attributes = {**(image.config.get("Labels") or {}), "name": reference.repository}
