@@ -10,7 +10,8 @@ from msgspec import structs
 
 from balena_supervisor.actors.containers import ContainerPorts, Containers
 from balena_supervisor.actors.images import ImagePorts, Images
-from balena_supervisor.actors.worker import Worker, WorkerPorts
+from balena_supervisor.actors.resources import ResourcePorts
+from balena_supervisor.actors.worker import Worker
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.lock_files import LockFiles
 from balena_supervisor.clock import Clock, SystemClock
@@ -42,7 +43,7 @@ class Workers:
         self._steps = 0
         self._started: list[pykka.ActorRef[Any]] = []
 
-    def start(self, worker: type[Worker[Any]], picture: type[Event]) -> pykka.ActorRef[Any]:
+    def start(self, worker: type[Worker[Any]], picture: type[Event], **more: Any) -> pykka.ActorRef[Any]:
         ports: dict[str, Any] = {
             "name": worker.__name__.lower(),
             "generation": 1,
@@ -56,11 +57,11 @@ class Workers:
         if worker is Images:
             database = self._folder / "database.sqlite"
             migrate(database, self._folder / "config.json")
-            actor = Images.start(ImagePorts(**ports, database_path=database))
+            actor = Images.start(ImagePorts(**ports, database_path=database, **more))
         elif worker is Containers:
             actor = Containers.start(ContainerPorts(**ports, locks=self.locks))
         else:
-            actor = worker.start(WorkerPorts(**ports))
+            actor = worker.start(ResourcePorts(**ports))
         self._started.append(actor)
         self.post.wait_for(picture, lambda event: event.engine.up)  # type: ignore[attr-defined]  # all pictures have it
         return actor
