@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from balena_supervisor.actors.engine_listing import layers_of
 from balena_supervisor.adapters.engine import Engine
@@ -68,11 +68,21 @@ class Claim:
         #: the room that there was at its beginning; None when the disk cannot be seen
         self.usable_bytes = usable
         self.percent = 0
+        #: whether there was no other pull all the time
+        self.alone = True
 
     @property
     def rest_bytes(self) -> int:
         """What it will still write."""
         return self.needs_bytes * (100 - self.percent) // 100
+
+
+class _Full(NamedTuple):
+    """A pull that has ended with a full disk: the room that there was at its beginning, and when it ended."""
+
+    usable_bytes: int | None
+    at: float
+    alone: bool
 
 
 class Room:
@@ -88,8 +98,8 @@ class Room:
         self._claims: list[Claim] = []
         #: name -> what the registry told of it, and when
         self._remote: dict[str, tuple[RemoteImage, float]] = {}
-        #: name -> the room that there was at the beginning of a pull that filled the disk, and when it ended
-        self._full: dict[str, tuple[int | None, float]] = {}
+        #: by name
+        self._full: dict[str, _Full] = {}
         #: by engine id, which never means anything else
         self._chains: dict[str, tuple[str, ...]] = {}
 
@@ -156,6 +166,9 @@ class Room:
                 raise no_space(name, needs_bytes=needs, free_bytes=usable)
             claim = Claim(missing, needs, usable)
             self._claims.append(claim)
+            if len(self._claims) > 1:
+                for one in self._claims:
+                    one.alone = False
             return claim
 
     def _usable(self) -> int | None:
@@ -165,21 +178,25 @@ class Room:
                 return usable_bytes(space, claimed_bytes=sum(claim.rest_bytes for claim in self._claims))
         return None
 
-    def _needs_after(self, full: tuple[int | None, float], needs: int, usable: int | None, name: str) -> int:
-        """What it needs at least, since it has filled the disk before."""
-        had, at = full
-        age_s = self._clock.monotonic() - at
-        if had is None or usable is None:
+    def _needs_after(self, full: _Full, needs: int, usable: int | None, name: str) -> int:
+        """What it needs at least, since the disk has become full while it was pulled.
+
+        With others at the same time it may not have been its fault, which shows when it is pulled alone.
+        """
+        age_s = self._clock.monotonic() - full.at
+        if full.usable_bytes is None or usable is None:
             if age_s < FULL_UNSEEN_S:
                 raise _full_unseen(name)
             return needs
-        return max(needs, more_than(had)) if age_s < FULL_S else needs
+        if not full.alone:
+            return max(needs, more_than(usable)) if self._claims else needs
+        return max(needs, more_than(full.usable_bytes)) if age_s < FULL_S else needs
 
     # --- after ------------------------------------------------------------------------------------------------
 
     def _filled(self, name: str, claim: Claim, error: NoSpace) -> NoSpace:
         with self._lock:
-            self._full[name] = claim.usable_bytes, self._clock.monotonic()
+            self._full[name] = _Full(claim.usable_bytes, self._clock.monotonic(), claim.alone)
         if claim.usable_bytes is None:
             return error
         needs = max(claim.needs_bytes, more_than(claim.usable_bytes))

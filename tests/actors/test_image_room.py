@@ -195,6 +195,21 @@ def test_a_pull_that_has_filled_the_disk_waits_for_more_room_than_there_was(
     images.done(PullImage(ref=ref(NAME)))
 
 
+def test_an_image_that_was_pulled_while_another_filled_the_disk_is_tried_again_alone(
+    images: WorkerBench, around: Surroundings
+) -> None:
+    offer(images, around, "a.io/big:1", 1 * MB, paused=True)
+    big = images.begin(PullImage(ref=ref("a.io/big:1")))
+    images.post.wait_for(ImagesChanged, lambda event: bool(event.images.tasks))
+    assert fill(images).error.code == "no-space"
+    images.engine.add_remote_image(NAME)
+    assert images.failed(PullImage(ref=ref(NAME))).error.code == "no-space"
+    assert pulls(images) == 2
+    images.engine.resume_pulls()
+    assert isinstance(images.outcome(big), StepDone)
+    images.done(PullImage(ref=ref(NAME)))
+
+
 def test_a_full_disk_may_have_been_somebody_elses_doing(images: WorkerBench, around: Surroundings) -> None:
     around.remote["a.io/x"] = {"sha256:a": 10 * MB}
     fill(images)
