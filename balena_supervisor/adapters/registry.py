@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ ANSWER_S = 10.0
 LOOKUP_S = 20.0
 #: engines refuse larger ones
 MOST_BYTES = 4 * 1024 * 1024
+_DEBIAN_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 _PART_BYTES = 16 * 1024
 _MOST_REDIRECTS = 5
 _DOCKER_HUB = "registry-1.docker.io"
@@ -41,6 +43,10 @@ Login = tuple[str, str]
 
 class _NotKnown(Exception):
     """The registry has told something else than what was asked; the text says what."""
+
+
+class _OtherScheme(_NotKnown):
+    """What servers say that want TLS and get plain HTTP."""
 
 
 class _Blob(msgspec.Struct, frozen=True):
@@ -91,24 +97,25 @@ def remote_image(
 ) -> RemoteImage | None:
     """The layers of an image for a platform; None when they are not known.
 
-    ``registry`` is a host, perhaps with a port, ``""`` for Docker Hub; ``reference`` a tag or digest. As an engine
-    does, a registry on this machine is asked with HTTPS, whoever vouches for it, and else with plain HTTP.
+    ``registry`` is a host, perhaps with a port, ``""`` for Docker Hub; ``reference`` a tag or digest. As by an engine,
+    a registry on this machine is asked with plain HTTP or with HTTPS, whoever vouches for it. HTTP comes first, since
+    OpenSSL would bring two megabytes of memory along.
     """
     host = _DOCKER_HUB if registry in _DOCKER_HUB_NAMES else registry
     path = f"library/{repository}" if host == _DOCKER_HUB and "/" not in repository else repository
-    deadline_clock = clock or SystemClock()
     local = _is_local(host)
     why = ""
-    for scheme in ("https", "http") if local else ("https",):
+    for scheme in ("http", "https") if local else ("https",):
         with _session(verified=not local) as session:
-            lookup = _Lookup(session, f"{scheme}://{host}/v2/{path}", login, deadline_clock)
+            lookup = _Lookup(session, f"{scheme}://{host}/v2/{path}", login, clock or SystemClock())
             try:
                 return lookup.image(reference, platform)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 why = f"{type(error).__name__}: {error}"
             except (msgspec.DecodeError, RecursionError, _NotKnown) as error:
                 why = str(error)
-                break  # it has answered, so the other scheme would say no more
+                if not isinstance(error, _OtherScheme):
+                    break
     output.log("debug", "images", "the size of an image is not known", image=f"{host}/{path}", reason=why)
     return None
 
@@ -125,10 +132,18 @@ def _session(*, verified: bool) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
     session.max_redirects = _MOST_REDIRECTS
-    session.verify = (os.environ.get("REQUESTS_CA_BUNDLE") or True) if verified else False
+    session.verify = _trusted() if verified else False
     if not verified:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return session
+
+
+def _trusted() -> str | bool:
+    """Where certificates stand. Of a folder of Debian only those are read that are needed: all would take 2.5 MB."""
+    bundle = Path(os.environ.get("REQUESTS_CA_BUNDLE") or _DEBIAN_BUNDLE)
+    if bundle == _DEBIAN_BUNDLE and bundle.is_file():
+        return str(bundle.parent)
+    return str(bundle) if bundle != _DEBIAN_BUNDLE else True
 
 
 class _Lookup:
@@ -198,6 +213,8 @@ class _Lookup:
         )
 
     def _read(self, answer: requests.Response) -> bytes:
+        if answer.status_code == 400:
+            raise _OtherScheme("the registry answers 400")
         if answer.status_code != 200:
             raise _NotKnown(f"the registry answers {answer.status_code}")
         content = b""
