@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from balena_supervisor.actors.root import RootSupervisor, start_list
+from balena_supervisor.actors.root import RootSupervisor
+from balena_supervisor.actors.start_list import start_list
 from balena_supervisor.errors import DatabaseRefused
 from balena_supervisor.migrations.replace import prepare
 from balena_supervisor.runtime.nursery import run_nursery

@@ -26,8 +26,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "db": ("db", "migrations", "state", *_COMMON),
     "adapters": ("adapters", *_COMMON),
     "actors": ("actors", "state", "adapters", "db", "settings", *_COMMON),
-    # these two put actors, runtime and the application of ``http`` together
-    "actors.root": ("actors", "adapters", "runtime", "settings", *_COMMON),
+    # these put actors, runtime and the application of ``http`` together
+    "actors.root": ("actors", "runtime", "settings", *_COMMON),
+    "actors.start_list": ("actors", "adapters", "runtime", "settings", *_COMMON),
     "actors.http_process": ("actors", "http", "runtime", *_COMMON),
     "http": ("http", "state", "settings", *_COMMON),
     "cli_why": ("state",),

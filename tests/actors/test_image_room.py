@@ -195,6 +195,14 @@ def test_a_pull_that_has_filled_the_disk_waits_for_more_room_than_there_was(
     images.done(PullImage(ref=ref(NAME)))
 
 
+def test_a_disk_that_is_too_full_to_begin_a_pull_is_full_as_well(images: WorkerBench, around: Surroundings) -> None:
+    images.engine.fail("POST", "^/images/create$", message=FULL)
+    assert (
+        images.failed(PullImage(ref=ref(NAME))).error.message == f"cannot pull image {NAME}: needs 111 MB, 100 MB free"
+    )
+    assert len(around.asked) == 1
+
+
 def test_an_image_that_was_pulled_while_another_filled_the_disk_is_tried_again_alone(
     images: WorkerBench, around: Surroundings
 ) -> None:

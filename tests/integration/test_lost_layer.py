@@ -14,7 +14,8 @@ from balena_supervisor.actors.images import Images
 from balena_supervisor.messages import ImagesChanged
 from balena_supervisor.steps import PullImage
 from tests.integration.own_engine import OwnEngine, own_engine
-from tests.integration.test_workers import Workers, ref
+from tests.integration.test_workers import ref
+from tests.integration.workers import Workers
 from tests.integration.workshop import Workshop
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]

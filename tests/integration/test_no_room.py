@@ -108,8 +108,8 @@ def test_an_image_that_does_not_fit_waits_while_another_app_is_updated_and_goes_
     site.engine.free()
     site.wait_until_running("big", "small")
     pulls = [one for one in site.supervisor.api.status()["decisions"] if one["step"] == f"pull {big}"]
-    assert {one["outcome"] for one in pulls[:-1]} == {"failed"}
-    assert all(_REASON.fullmatch(one["error"]) for one in pulls[:-1])
+    assert pulls[-1]["outcome"] == "done"
+    assert [one for one in pulls[:-1] if one.get("error") and not _REASON.search(one["error"])] == []
 
 
 def test_a_disk_that_a_pull_has_filled_is_named_as_the_reason_and_made_room_on_later(

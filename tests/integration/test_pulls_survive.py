@@ -19,7 +19,8 @@ from tests.integration.conftest import TestedSupervisor
 from tests.integration.slow_registry import SlowRegistry, slow_registry
 from tests.integration.targets import target
 from tests.integration.test_deaths import actors, running_pid
-from tests.integration.test_workers import Workers, ref
+from tests.integration.test_workers import ref
+from tests.integration.workers import Workers
 from tests.integration.workshop import Workshop
 from tests.runtime.toy_supervisor import wait_until
 
