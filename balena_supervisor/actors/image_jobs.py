@@ -117,7 +117,7 @@ class ImageJobs:
         Raises ``Withdrawn`` when the target does not want it, or no longer, and ``NoSpace``.
         """
         image = find_image(ref.name, self._images(), self._store.rows())
-        if anew or (image is not None and self._has_lost_a_layer(image)):
+        if anew or (image is not None and self._has_lost_a_layer(image.id)):
             self._refuse_unwanted(ref.name)
             self._drop(ref.name, image)
             image = None
@@ -180,16 +180,18 @@ class ImageJobs:
     def _pulled(self, name: str) -> EngineImage:
         """What a pull has brought. An engine does not fetch a layer that it believes to have, though it has lost it."""
         image = find_image(name, self._images())
+        known = name if image is None else image.id  # one whose layer is forgotten has a name, and is in no list
+        if self._has_lost_a_layer(known):
+            cause = "the engine has lost a layer of it, believes to have it, and does not fetch it again"
+            raise ImageBroken(f"cannot pull image {name}: {cause}", status=500, cause=cause, image=known)
         if image is None:
             raise NotFound(f"cannot pull image {name}: the engine does not have it after the pull", name=name)
-        if self._has_lost_a_layer(image):
-            cause = "the engine has lost a layer and does not fetch it again while a container or image needs it"
-            raise ImageBroken(f"cannot pull image {name}: {cause}", status=500, cause=cause, image=image.id)
         return image
 
-    def _has_lost_a_layer(self, image: EngineImage) -> bool:
+    def _has_lost_a_layer(self, known: str) -> bool:
+        """``known`` is an engine id or a name."""
         try:
-            self._engine.inspect_image(image.id)
+            self._engine.inspect_image(known)
         except NotFound:
             return False
         except EngineError as error:

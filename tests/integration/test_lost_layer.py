@@ -12,7 +12,7 @@ from docker.errors import APIError
 
 from balena_supervisor.actors.images import Images
 from balena_supervisor.messages import ImagesChanged
-from balena_supervisor.steps import PullImage
+from balena_supervisor.steps import PullImage, StepFailed
 from tests.integration.own_engine import OwnEngine, own_engine
 from tests.integration.test_workers import ref
 from tests.integration.workers import Workers
@@ -38,9 +38,12 @@ def workers(lossy_engine: OwnEngine, tmp_path: Path) -> Iterator[Workers]:
 
 def lose(engine: OwnEngine, workshop: Workshop, name: str, part: str) -> None:
     """Stop the engine, take a part of the only layer of an image away, and start it again."""
-    layer = Path(workshop.client.inspect_image(name)["GraphDriver"]["Data"]["UpperDir"])  # type: ignore[no-untyped-call]
+    seen = workshop.client.inspect_image(name)  # type: ignore[no-untyped-call]  # types-docker lacks it
+    content = Path(seen["GraphDriver"]["Data"]["UpperDir"])
+    layers = content.parent.parent.parent / "image/overlay2/layerdb/sha256"
+    record = layers / seen["RootFS"]["Layers"][0].removeprefix("sha256:")
     engine.end(signal.SIGTERM)
-    shutil.rmtree(layer if part == "content" else layer.parent)
+    shutil.rmtree({"content": content, "layer": content.parent, "record": record}[part])
     engine.start()
 
 
@@ -77,3 +80,18 @@ def test_an_image_whose_content_is_lost_is_mended_when_it_is_pulled_anew(
     assert refusal(workers.workshop, name).startswith("500 error creating overlay mount")
     workers.done(images, PullImage(ref=ref(workers.workshop, name), anew=True))
     assert refusal(workers.workshop, name) == ""
+
+
+def test_a_layer_that_the_engine_has_forgotten_is_named_as_the_reason(
+    lossy_engine: OwnEngine, workers: Workers
+) -> None:
+    """Engine 20.10 keeps the configuration of such an image where no call removes it, and so fetches nothing again."""
+    name = lossy_engine.image("lost/record", size=1000)
+    images = workers.start(Images, ImagesChanged)
+    workers.done(images, PullImage(ref=ref(workers.workshop, name)))
+    lose(lossy_engine, workers.workshop, name, "record")
+    assert refusal(workers.workshop, name) == "500 layer does not exist"
+    (failed,) = workers.carry_out(images, PullImage(ref=ref(workers.workshop, name), anew=True))
+    assert isinstance(failed, StepFailed)
+    assert (failed.error.code, failed.error.fields["status"]) == ("image-broken", 500)
+    assert "the engine has lost a layer" in failed.error.message
