@@ -18,7 +18,7 @@ PLAIN = "text/plain; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 
 #: Errors of other actors that are the client's fault; every other one is 503.
-_STATUS_OF_CODE = {"invalid-target": 400, "invalid-composition": 400, "invalid-value": 400}
+_STATUS_OF_CODE = {"invalid-target": 400, "invalid-composition": 400, "invalid-value": 400, "locked": 423}
 
 
 def tag_of(body: bytes) -> str:

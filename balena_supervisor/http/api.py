@@ -41,8 +41,8 @@ class Api:
     settle_timeout_s: float = 1
     places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_MAX_WAITING))
 
-    def ask(self, recipient: str, message: Request[R]) -> R:
-        """Ask another actor and wait for its answer.
+    def ask(self, recipient: str, message: Request[R], timeout_s: float | None = None) -> R:
+        """Ask another actor and wait for its answer, ``ask_timeout_s`` unless another time is given.
 
         Raises ``RemoteError`` with the answer's code, or ``NotReady`` when there was none in time or too many wait.
         """
@@ -50,9 +50,10 @@ class Api:
             raise NotReady("cannot answer: too many requests wait for an answer")
         will_wait()
         try:
-            future = self.post.ask(recipient, message, self.ask_timeout_s)
+            patience_s = timeout_s or self.ask_timeout_s
+            future = self.post.ask(recipient, message, patience_s)
             # The post office ends it at the deadline; the second more is for a post office that is gone.
-            return future.result(self.ask_timeout_s + 1)
+            return future.result(patience_s + 1)
         except (TimeoutError, concurrent.futures.CancelledError) as error:
             raise NotReady(f"cannot answer: {recipient} did not answer in time") from error
         finally:

@@ -12,6 +12,7 @@ import falcon
 from balena_supervisor.errors import RemoteError
 from balena_supervisor.http.answer import Refused, failed, json_answer
 from balena_supervisor.http.api import Api
+from balena_supervisor.http.debug_orders import OneOrder, Orders
 from balena_supervisor.http.debug_page import DebugPage
 from balena_supervisor.http.snapshots import Picture
 from balena_supervisor.runtime.message import Request
@@ -33,6 +34,8 @@ def add_routes(app: falcon.App[falcon.Request, falcon.Response], api: Api) -> No
     app.add_route("/debug/actors/{name}/stack", Stack(api))
     app.add_route("/debug/actors/{name}/restart", Restart(api))
     app.add_route("/debug/dead-letters", DeadLetters(api))
+    app.add_route("/debug/orders", Orders(api))
+    app.add_route("/debug/orders/{number:int}", OneOrder(api))
     app.add_route("/debug/trace", Trace(api))
     app.add_route("/debug/capabilities", Capabilities(api))
 
