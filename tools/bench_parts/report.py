@@ -12,6 +12,9 @@ from tools.bench_parts.planning import SIZES, plan_name
 
 KINDS = ("create", "update", "remove")
 APPLIES = (1, 5, 20)
+#: updates by the other strategies, and orders of users, with 5 services; beside ``update_5_s``, which is the default
+STRATEGIES = ("kill-then-download", "delete-then-download", "hand-over")
+ORDERS = ("restart", "purge")
 #: an apply may take this many times the raw limit, or this many seconds more, whichever is more
 _RATIO, _MORE_S = 1.3, 0.15
 
@@ -49,6 +52,14 @@ def _rates() -> dict[str, Measure]:
     return rates
 
 
+def strategy_name(strategy: str) -> str:
+    return f"{strategy.replace('-', '_')}_5_s"
+
+
+def order_name(verb: str) -> str:
+    return f"{verb}_5_s"
+
+
 _APPLY_REFERENCE = {
     "create_5_s": "1.6",
     "create_20_s": "5.4",
@@ -72,6 +83,8 @@ MEASURES: dict[str, Measure] = {
         name: Measure(_APPLY_REFERENCE.get(name, ""))
         for name in (f"{kind}_{services}_s" for kind in KINDS for services in APPLIES)
     },
+    **{strategy_name(strategy): Measure() for strategy in STRATEGIES},
+    **{order_name(verb): Measure() for verb in ORDERS},
     "noop_s": Measure("0.10-0.16", 0.1),
     "applied_lag_s": Measure("0.5-2", 0.1),
     "applied_lag_max_s": Measure(),
@@ -109,6 +122,10 @@ class Samples:
                 result[f"{name}_raw_threads"] = best
                 if f"{name}_s" in result:
                     result[f"{name}_ratio"] = round(result[f"{name}_s"] / limits[best], 3)
+        usual = result.get("update_5_s")
+        for name in (*map(strategy_name, STRATEGIES), *map(order_name, ORDERS)):
+            if name in result and usual:
+                result[f"{name.removesuffix('_s')}_ratio"] = round(result[name] / usual, 3)
         if "applied_lag_s" in self._values:
             result["applied_lag_max_s"] = round(max(self._values["applied_lag_s"]), 3)
         of_100, of_500 = (result.get(plan_name(services)) for services in SIZES[1:])

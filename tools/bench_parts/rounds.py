@@ -6,7 +6,16 @@ import docker
 
 from tools.bench_parts.choice import Choice
 from tools.bench_parts.raw import RawApp
-from tools.bench_parts.report import APPLIES, KINDS, Samples, raw_name
+from tools.bench_parts.report import (
+    APPLIES,
+    KINDS,
+    ORDERS,
+    STRATEGIES,
+    Samples,
+    order_name,
+    raw_name,
+    strategy_name,
+)
 from tools.bench_parts.supervised import Bench, supervised
 from tools.bench_parts.terminal import say
 from tools.dev_parts import labelled
@@ -15,7 +24,7 @@ THREADS = (2, 4, 8)
 #: the apply at which the things are measured that need one only
 _USUAL = 5
 _STARTED = ("start_to_ping_s", "pss_idle_mb")
-_AT_USUAL = ("pss_5_services_mb", "noop_s", "applied_lag_s")
+_AT_USUAL = ("pss_5_services_mb", "noop_s", "applied_lag_s", *map(strategy_name, STRATEGIES), *map(order_name, ORDERS))
 
 
 def in_rounds(choice: Choice) -> bool:
@@ -70,6 +79,8 @@ def _one_life(bench: Bench, samples: Samples, started_s: float, apps: dict[int, 
             apps[services] = bench.as_made(raw_label(bench.instance))
         if f"update_{services}_s" in choice:
             _apply(bench, samples, f"update_{services}_s", services)
+        if services == _USUAL:
+            _by_strategy(bench, samples, choice)
         samples.add(f"remove_{services}_s", bench.clear())
 
 
@@ -77,6 +88,17 @@ def _apply(bench: Bench, samples: Samples, name: str, services: int) -> None:
     took = bench.apply(services)
     samples.add(name, took.running_s)
     samples.add("applied_lag_s", took.lag_s)
+
+
+def _by_strategy(bench: Bench, samples: Samples, choice: Choice) -> None:
+    """A change of the labels alone is an update too, which does not count."""
+    for verb in ORDERS:
+        if order_name(verb) in choice:
+            samples.add(order_name(verb), bench.order(verb))
+    for strategy in STRATEGIES:
+        if strategy_name(strategy) in choice:
+            bench.apply(_USUAL, strategy)
+            samples.add(strategy_name(strategy), bench.apply(_USUAL, strategy).running_s)
 
 
 def _at_usual(bench: Bench, samples: Samples, choice: Choice) -> None:

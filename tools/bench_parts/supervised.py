@@ -97,6 +97,7 @@ class Bench:
         self._image = image
         self._app_id = place.port * 1000 + 7
         self._version = 0
+        self._labels: dict[str, str] = {}
         self._supervisor = Supervisor(
             place.data, place.run_dir, engine_url=place.engine_url, instance=instance, port=place.port
         )
@@ -139,8 +140,11 @@ class Bench:
             raise BenchFailed("the supervisor has ended")
         return pid
 
-    def apply(self, services: int) -> Took:
-        """Create the services, or update all with one variable changed in each."""
+    def apply(self, services: int, strategy: str = "") -> Took:
+        """Create the services, or update all with one variable changed in each, by an update strategy."""
+        if strategy:
+            # nothing here tells of a hand-over; so it is the calls of it that are measured, not a wait
+            self._labels = {"io.balena.update.strategy": strategy, "io.balena.update.handover-timeout": "1"}
         self._client.tag(self._image, self._image.partition(":")[0], "used")
         before = set(labelled.containers(self._client, self.instance))
         self._version += 1
@@ -168,11 +172,18 @@ class Bench:
         events = self._client.events(since=since, until=until, filters=filters, decode=True)
         return took, sum(1 for event in events if event["timeNano"] >= since_ns)
 
+    def order(self, verb: str) -> float:
+        """Restart or purge the app; seconds until it is answered, which is when all services run again."""
+        began = time.monotonic()
+        self._api.post("/debug/orders", {"verb": verb, "appId": self._app_id}, timeout_s=LIMIT_S)
+        return time.monotonic() - began
+
     def clear(self) -> float:
         """Apply an empty target; seconds from the POST until everything is gone."""
         began = time.monotonic()
         self._api.post("/v2/local/target-state", self._target(0), timeout_s=LIMIT_S)
         self._wait(lambda: self._applied(0) and not self._present(), "the services do not go away")
+        self._labels = {}
         return time.monotonic() - began
 
     def as_made(self, instance: str) -> RawApp:
@@ -209,12 +220,12 @@ class Bench:
                 "image": image,
                 "running": True,
                 "environment": {"NUMBER": str(number), "VERSION": str(self._version)},
-                "labels": {},
+                "labels": self._labels,
             }
             for number in range(1, services + 1)
         }
         app = {"name": "bench", "commit": self.instance, "releaseId": 1, "services": listed}
-        app |= {"volumes": {}, "networks": {}}
+        app |= {"volumes": {"data": {}}, "networks": {}}
         return {"local": {"name": "bench", "config": {}, "apps": {str(self._app_id): app} if services else {}}}
 
     def _wait(self, condition: Callable[[], bool], failure: str) -> None:
