@@ -5,6 +5,7 @@ Every job may be repeated after a death at any point: it finds what the first tr
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,8 +22,12 @@ from balena_supervisor.steps import RemoveContainer, StartService, StopService, 
 
 #: a container in one of these states is no use for a start
 _UNUSABLE = {"Dead", "removing"}
-#: how engines say that a layer of the image is not there
-_LOST_LAYER = ("layer does not exist", "failed to get layer", "unknown blob")
+#: how engines say that a layer of the image is not there; the last two are of 20.10, when the folder of a layer, or a
+#: part of it, has gone from its disk
+_LOST_LAYER = re.compile(
+    r"layer does not exist|failed to get layer|unknown blob"
+    r"|/overlay2/\w+/committed: no such file|error creating overlay mount .*: no such file"
+)
 #: how often it is asked again for a name that is in use by a container which cannot be found, about a minute in all
 CONFLICT_TRIES = 66
 CONFLICT_PAUSE_S = 0.1
@@ -254,7 +259,7 @@ def _clearer(error: EngineError, service: Service) -> EngineError | None:
         clear = f"its image was built for another architecture than this device type has ({cause})"
         fields = {**error.fields, "cause": clear}
         return EngineError(f"cannot start service {service.service_name}: {clear}", **fields)
-    if any(words in cause for words in _LOST_LAYER):
+    if _LOST_LAYER.search(cause):
         image = service.docker_image_id or service.config.image
         clear = f"the engine has lost a part of its image {service.image_name} ({cause})"
         fields = {**error.fields, "cause": clear, "image": image}

@@ -186,6 +186,8 @@ def test_an_image_for_another_architecture_is_named_as_the_cause(
     [
         "layer does not exist",
         "failed to get layer sha256:4f1e: layer does not exist",
+        "open /var/lib/docker/overlay2/4f1e/committed: no such file or directory",
+        "error creating overlay mount to /var/lib/docker/overlay2/4f1e-init/merged: no such file or directory",
         "error creating overlay: unknown blob sha256:4f1e",
     ],
 )
