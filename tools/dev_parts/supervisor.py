@@ -26,6 +26,8 @@ class Api:
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        #: needed of a managed device that is not in local mode
+        self.key = ""
 
     def get(self, path: str, timeout_s: float = 10) -> Any:
         """The decoded JSON of a GET, or its text. Raises ``OSError`` (``HTTPError`` for a status over 299)."""
@@ -78,6 +80,8 @@ class Api:
         raise TimeoutError(f"not so after {timeout_s:.0f} s: {last}")
 
     def _send(self, request: urllib.request.Request, timeout_s: float) -> Any:
+        if self.key:
+            request.add_header("Authorization", f"Bearer {self.key}")
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310  # http only
                 text = answer.read().decode()
