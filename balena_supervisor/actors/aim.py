@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from balena_supervisor.actors.apply import Apply
 from balena_supervisor.actors.order_desk import OrderDesk
 from balena_supervisor.actors.picture import Picture
+from balena_supervisor.actors.reboots import Reboots
 from balena_supervisor.actors.trials import Trials
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.orders import app_of
 from balena_supervisor.state.plan import CommitUpdate, Plan, plan
+from balena_supervisor.state.reboots import waiting_containers
 from balena_supervisor.state.world import Memory, Rules, World
 from balena_supervisor.steps import Step
 
@@ -20,7 +22,8 @@ from balena_supervisor.steps import Step
 @dataclass(frozen=True)
 class Look:
     """What one look has found. ``locks`` are steps of orders for the device; ``commits`` are of apps that have settled;
-    ``waiting`` is what waits besides the plan; ``again`` asks for another look at once."""
+    ``waiting`` is what waits besides the plan; ``again`` asks for another look at once; ``reboots`` are services that
+    wait for a reboot."""
 
     plan: Plan
     locks: list[Step]
@@ -28,18 +31,20 @@ class Look:
     commits: list[CommitUpdate]
     waiting: list[Waiting]
     again: bool
+    reboots: tuple[str, ...] = ()
 
 
 class Aim:
     """Plans with all that this planner knows. ``force_now`` is an order to remove locks of others, until the target is
     applied."""
 
-    def __init__(self, picture: Picture, apply: Apply, desk: OrderDesk, trials: Trials) -> None:
+    def __init__(self, picture: Picture, apply: Apply, desk: OrderDesk, trials: Trials, reboots: Reboots) -> None:
         self.force_now = False
         self._picture = picture
         self._apply = apply
         self._desk = desk
         self._trials = trials
+        self._reboots = reboots
         #: app id and service name -> what it depended on when it was last in a target
         self._depended: dict[tuple[int, str], frozenset[str]] = {}
 
@@ -64,10 +69,16 @@ class Aim:
             force=picture.target.force or configuration.lock_override or self.force_now,
         )
         self._remember_dependencies(target, world)
+        there = [container.container_id for container in world.containers]
+        rebooted = self._reboots.rebooted(there)
+        reboots = waiting_containers(world, target, rebooted)
+        noted = self._reboots.note(reboots, there)
         memory = Memory(
             stopped=self._apply.stopped(world, target) | orders.stopped(world),
             broken=self._apply.broken(),
             depended=self._depended,
+            rebooted=rebooted,
+            reboot_wanted=bool(reboots),
         )
         planned = plan(world, target, rules=orders.rules(rules, world, target), busy=busy, memory=memory)
         disturbed = frozenset(app_of(order) for order in orders.active())
@@ -81,6 +92,7 @@ class Aim:
             commits=[update for update in planned.commits if not self._trials.on_trial(update.app_id)],
             waiting=waiting,
             again=again,
+            reboots=tuple(sorted(reboots.values())) if noted else (),
         )
 
     def _remember_dependencies(self, target: Iterable[ComposedApp], world: World) -> None:

@@ -28,6 +28,10 @@ class OrderTaker(Actor):
     host_update_pending: Callable[[], bool]
 
     @abstractmethod
+    def stayed(self) -> None:
+        """The host has refused to go down."""
+
+    @abstractmethod
     def look_soon(self) -> None:
         """Plan again, as an order has come or has moved."""
 
@@ -68,6 +72,7 @@ class OrderTaker(Actor):
         if error is not None:
             reason = record_of(error).message
             log("error", "device", "stays, as the host refused", reason=reason)
+            self.stayed()
             self.desk.orders.end(entry, OrderEnded(f"cannot {words_of_order(entry.order)}: {reason}"))
             self.desk.finish()
             self.look_soon()

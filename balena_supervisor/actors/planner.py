@@ -20,6 +20,7 @@ from balena_supervisor.actors.local_mode import LocalMode
 from balena_supervisor.actors.order_desk import OrderDesk
 from balena_supervisor.actors.order_taker import OrderTaker
 from balena_supervisor.actors.picture import WORKERS, Picture, worker_of
+from balena_supervisor.actors.reboots import REBOOTS_LIMIT, Reboots
 from balena_supervisor.actors.taking_back import TakingBack
 from balena_supervisor.actors.telling import Telling
 from balena_supervisor.actors.trials import Trials
@@ -28,6 +29,7 @@ from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.config_store import ConfigStore
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
+from balena_supervisor.db.reboot_store import RebootStore
 from balena_supervisor.db.rebuild import COMMITS, TARGET_LOST, Rebuild
 from balena_supervisor.db.snapshot_store import SnapshotStore
 from balena_supervisor.db.trial_store import TrialStore
@@ -37,12 +39,14 @@ from balena_supervisor.errors import (
     Locked,
     NoSpace,
     RemoteError,
+    SupervisorError,
     Withdrawn,
 )
 from balena_supervisor.messages import (
     ApplyNow,
     ConfigChanged,
     ContainersChanged,
+    DeviceOrder,
     GetComposedTarget,
     GetSeq,
     ImagesChanged,
@@ -59,6 +63,7 @@ from balena_supervisor.runtime.message import DeliveryFailed
 from balena_supervisor.runtime.output import Level, log
 from balena_supervisor.state.device_state import app_summaries, container_summaries, image_summaries, lock_summaries
 from balena_supervisor.state.plan import CommitUpdate
+from balena_supervisor.state.reboots import requires_reboot
 from balena_supervisor.state.words import app_and_service_of
 from balena_supervisor.steps import HandOver, StartService, Step, StepDone, StepFailed, WithdrawSteps
 
@@ -96,16 +101,17 @@ class Planner(OrderTaker):
 
     def on_start(self) -> None:
         database = open_database(self._database_path, on_damage=restarting_root(self.post))
+        self._picture.host = self._read_host()
         self._commit_store = CommitStore(database)
         self.desk = OrderDesk(OrderStore(database))
         self._local_mode = LocalMode(
             SnapshotStore(database), self.post, self.clock, self.when_done, self.after, self.look_soon
         )
         self._trials = Trials(TrialStore(database))
-        self._aim = Aim(self._picture, self._apply, self.desk, self._trials)
+        self._reboots = Reboots(RebootStore(database), self._picture.host.boot_id)
+        self._aim = Aim(self._picture, self._apply, self.desk, self._trials, self._reboots)
         self._taking_back = TakingBack(self.post, self._commit_store, Rebuild(database, COMMITS))
         self._picture.target_lost = ConfigStore(database).get(TARGET_LOST) or ""
-        self._picture.host = self._read_host()
         self._picture.commits = self._commit_store.all()
         for worker in WORKERS:
             self._ask_seq(worker)
@@ -247,6 +253,9 @@ class Planner(OrderTaker):
         self.desk.finish()
         under_way = bool(self._apply.subjects() or self._picture.busy())
         applied = planned.empty and not under_way and not self.desk.orders.active()
+        if look.reboots:
+            waiting.append(self._reboot(look.reboots, now, ready=applied))
+            applied = False
         if applied and self._apply.applying:
             log("success", "device state", "target is applied", version=self._picture.target.version)
             self.post.publish(TargetApplied(version=self._picture.target.version))
@@ -255,6 +264,30 @@ class Planner(OrderTaker):
         self._arm_retry(now)
         self._tell_waits()
         self._publish_soon()
+
+    def _reboot(self, services: tuple[str, ...], now: float, *, ready: bool) -> Waiting:
+        """When nothing else is left to do, the device is rebooted for these services, as if a user had asked."""
+        names, version = ", ".join(services), self._picture.target.version
+        if not self._reboots.allowed(version):
+            text = f"{names}: the device was rebooted {REBOOTS_LIMIT} times for this target, and is not again"
+            return Waiting(subject="device", reason=text)
+        if ready and now >= self._reboots.retry_at and self._reboots.begin(version):
+            log("warn", "device", "is to be rebooted", reason=f"{names} can be started after a reboot only")
+            try:
+                self.when_done(self.take_order(DeviceOrder(verb="reboot")).future, self._rebooted)
+            except SupervisorError as error:  # an update of the host OS is not finished
+                log("warn", "device", "cannot be rebooted yet", reason=error.message)
+                self.stayed()
+        retry_at = self._reboots.retry_at if self._reboots.retry_at > now else None
+        return Waiting(subject="device", reason=f"{names}: started after a reboot of the device", retry_at=retry_at)
+
+    def _rebooted(self, done: Future[None]) -> None:
+        if done.exception() is not None:
+            self.stayed()
+            self.look_soon()
+
+    def stayed(self) -> None:
+        self._reboots.failed(self.clock.monotonic(), self._retry_limit_s())
 
     def _local_mode_wait(self) -> tuple[Waiting, ...]:
         """Before anything is planned, the switch into or out of local mode is finished."""
@@ -279,7 +312,7 @@ class Planner(OrderTaker):
         """With what the plan does not know: the name of the device, and how often it has failed."""
         step = msgspec.structs.replace(step, device_name=self._picture.configuration_or_default.name)
         failure = self._apply.back_off.failures.get(step.subject)
-        if failure is None or failure.count < RENEW_AFTER:
+        if failure is None or failure.count < RENEW_AFTER or requires_reboot(step.service):
             return step
         reason = f"{step.reason}; it is created anew after {failure.count} failures"
         return msgspec.structs.replace(step, renew=True, reason=reason)

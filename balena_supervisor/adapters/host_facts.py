@@ -16,7 +16,15 @@ def read_host_facts(root: Path, *, docker_socket: str, instance: str) -> HostFac
         has_firmware=(root / "lib/firmware").is_dir(),
         docker_socket=docker_socket,
         instance=instance,
+        boot_id=_boot_id(),
     )
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def host_update_pending(state: Path) -> bool:

@@ -72,3 +72,5 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     docker_socket: str = "/var/run/docker.sock"
     #: set in development and tests only; becomes the label ``io.balena.supervisor.instance``
     instance: str = ""
+    #: the kernel's id of this boot; ``""`` when it cannot be read
+    boot_id: str = ""

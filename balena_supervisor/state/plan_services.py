@@ -14,6 +14,7 @@ from balena_supervisor.state.compare import differences, same_release
 from balena_supervisor.state.compose_networks import shares_service
 from balena_supervisor.state.dependencies import cycles, cycles_of
 from balena_supervisor.state.image_rows import ImageRows
+from balena_supervisor.state.reboots import requires_reboot, waits_for_reboot
 from balena_supervisor.state.strategies import (
     DOWNLOAD_THEN_KILL,
     HAND_OVER,
@@ -201,8 +202,13 @@ class _ServicePlanner:
 
     def _install(self, target: Service, reason: str) -> Judgement:
         hindrance = self._hindrance(target)
+        if hindrance and self._view.memory.reboot_wanted and self._image_ready(target.service_name):
+            return SETTLED  # what it waits for may need the reboot that is wanted
         if hindrance:
             return Judgement(wait=hindrance)
+        if requires_reboot(target) and not self._containers.get(target.service_name):
+            target = msgspec.structs.replace(target, running=False)
+            reason = f"{reason}; it is started after a reboot"
         return Judgement(step=StartService(service=target, reason=reason))
 
     def _update(self, current: Container, target: Service) -> Judgement:
@@ -238,7 +244,7 @@ class _ServicePlanner:
         if self._missing_images:
             return Judgement(wait=f"is updated when all images of the release are there: {self._missing_text()}")
         gone = current.container_id in self._view.evicted
-        alive = target.running and is_running(current)
+        alive = target.running and is_running(current) and not requires_reboot(target)
         if strategy_of(target.config.labels) != HAND_OVER or gone or not alive:
             return _kill(current, reason, fields)
         hindrance = self._hindrance(target)
@@ -255,7 +261,7 @@ class _ServicePlanner:
                 return Judgement(step=step, guarded=True)
             return SETTLED
         reason = self._start_reason(current)
-        if not reason:
+        if not reason or waits_for_reboot(current, target, self._view.memory.rebooted):
             return SETTLED
         return self._install(target, reason)
 

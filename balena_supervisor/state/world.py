@@ -56,14 +56,14 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
     ``stopped`` are ids of containers that were stopped by order; they are started when they shall run again. ``broken``
     are names of images of which the engine has lost a part. ``depended`` maps app id and service name to the services
-    that it depended on when it was last in a target. ``booted_at`` is ISO text, ``reboot_wanted`` that something waits
-    for a reboot already.
+    that it depended on when it was last in a target. ``rebooted`` are ids of containers that have seen a reboot since
+    they were made; ``reboot_wanted`` says that a service waits for one.
     """
 
     stopped: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
     depended: dict[tuple[int, str], frozenset[str]] = {}
-    booted_at: str = ""
+    rebooted: frozenset[str] = frozenset()
     reboot_wanted: bool = False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,14 @@ def target(*services: TargetService, version: int = 1, commit: str = "r1") -> Ta
 class Device:
     """A planner with model workers around it."""
 
-    def __init__(self, database: Path, world: World | None = None, *, generation: int = 1) -> None:
+    def __init__(
+        self,
+        database: Path,
+        world: World | None = None,
+        *,
+        generation: int = 1,
+        host: Callable[[], HostFacts] = HostFacts,
+    ) -> None:
         self.clock = FakeClock()
         self.timers = FakeTimers(self.clock)
         self.workers = FakeWorkers(world)
@@ -74,7 +81,7 @@ class Device:
                 clock=self.clock,
                 timers=self.timers,
                 database_path=database,
-                host=HostFacts,
+                host=host,
             )
         )
         self.workers.attach(self.ref)

@@ -64,6 +64,7 @@ NEW_IMAGE = service("web", image="new", present=False, commit="r2")
 RESTING = service("web", running=False)
 OTHER = service("other", image="other", present=False, commit="r2")
 RUNS = container(WEB)
+REBOOT = {"io.balena.update.requires-reboot": "1"}
 LATE = "x userland proxy: listen: cannot assign requested address"
 PULLING = ImageState(tasks=(ImageTask(ref=ref(ABSENT), status="Downloading"),))
 
@@ -114,6 +115,24 @@ TABLE: dict[str, Row] = {
         target=(NEXT, OTHER),
         steps=["pull other:latest"],
         wait="starts when all images of the release are there: other",
+    ),
+    "6 install, a dependency waits for a reboot, as all else": Row(
+        now=world(container(service("db", labels=REBOOT), status="Installed"), of=[WEB, service("db", labels=REBOOT)]),
+        target=(service("web", depends_on=["db"]), service("db", labels=REBOOT)),
+        memory=Memory(reboot_wanted=True),
+    ),
+    "5 install of one that is started after a reboot": Row(
+        now=world(of=[service("web", labels=REBOOT)]), target=(service("web", labels=REBOOT),), steps=["create web"]
+    ),
+    "9 created, and there was no reboot yet": Row(
+        now=world(container(service("web", labels=REBOOT), status="Installed"), of=[WEB]),
+        target=(service("web", labels=REBOOT),),
+    ),
+    "9 created, and there was a reboot": Row(
+        now=world(container(service("web", labels=REBOOT), status="Installed"), of=[WEB]),
+        target=(service("web", labels=REBOOT),),
+        steps=["start web"],
+        memory=Memory(rebooted=frozenset({RUNS.container_id})),
     ),
     "7 only the release differs, another image is missing": Row(
         now=world(RUNS, of=[WEB, NEXT]),

@@ -1,0 +1,39 @@
+"""What has to be known over a reboot that the supervisor itself wanted: a row of our own in table ``config``.
+
+Only the planner writes it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import peewee
+
+from balena_supervisor.db.config_store import ConfigStore
+
+AWAITING = "awaitingReboot"
+
+
+class Awaiting(msgspec.Struct, frozen=True, kw_only=True):
+    """``made`` maps containers that start after a reboot to the id of the boot in which they were made. ``count`` is
+    how often the device was rebooted for the target of ``version``."""
+
+    made: dict[str, str] = {}
+    version: int = 0
+    count: int = 0
+
+
+class RebootStore:
+    def __init__(self, database: peewee.SqliteDatabase) -> None:
+        self._config = ConfigStore(database)
+
+    def load(self) -> Awaiting:
+        """What cannot be read counts as nothing."""
+        text = self._config.get(AWAITING)
+        try:
+            return msgspec.json.decode(text, type=Awaiting) if text else Awaiting()
+        except msgspec.MsgspecError:
+            return Awaiting()
+
+    def save(self, awaiting: Awaiting) -> None:
+        empty = not awaiting.made and not awaiting.count
+        self._config.set({AWAITING: None if empty else msgspec.json.encode(awaiting).decode()})
