@@ -247,8 +247,10 @@ class Apply:
         return frozenset(self._stopped)
 
     def forget_failures(self, app_id: int) -> None:
-        """What has failed for an app, or was done too often, may be tried at once."""
+        """What has failed for an app, or was done too often, may be tried at once; for app 0 all locks."""
         self._sent.clear()
+        if not app_id:
+            self.back_off.forget("lock:")
         self.back_off.forget(f"lock:{app_id}", *(f"{kind}:{app_id}:" for kind in ("service", "network", "volume")))
 
     # --- the apply as a whole ---------------------------------------------------------------------------------------
@@ -270,7 +272,10 @@ class Apply:
         self._attempt_started_at = None
 
     def settle(self, *, applied: bool, under_way: bool, waiting: list[Waiting], now: float) -> None:
-        """Take note of what a look has found. Only while steps are under way is there an attempt that may hang."""
+        """Take note of what a look has found. Only while steps are under way is there an attempt that may hang; a
+        hand-over has a time limit of its own, as long as its user likes."""
+        if self._in_flight and all(isinstance(entry.step, HandOver) for entry in self._in_flight.values()):
+            under_way = False
         self.waiting = tuple(waiting)
         if applied:
             self.applying = False

@@ -25,6 +25,8 @@ class Trials:
         self._store = store
         self._bad = store.bad()
         self._trials: dict[int, Trial] = {}
+        #: apps that are to be on a release which has not proved itself
+        self._unproven: set[int] = set()
         self._target = TargetState()
         self._previous: dict[int, TargetApp] = {}
 
@@ -45,7 +47,7 @@ class Trials:
     def kept(self) -> frozenset[ImageRef]:
         """The images of the releases that may have to come back."""
         refs: frozenset[ImageRef] = frozenset()
-        for app_id in self._trials:
+        for app_id in self._unproven:
             refs |= images_of(self._previous[app_id])
         return refs
 
@@ -59,13 +61,16 @@ class Trials:
 
     def before(self, target: Iterable[ComposedApp], world: World, now: float) -> None:
         """Before a look: let trials begin, so that no image goes that may be needed again."""
+        self._unproven.clear()
         for app in target:
             previous = self._previous.get(app.app_id)
             settled = world.commits.get(app.app_id)
-            open_ = app.app_id not in self._bad and app.app_id not in self._trials
-            if not open_ or previous is None or previous.commit != settled or app.commit == settled:
+            if app.app_id in self._bad or previous is None or previous.commit != settled or app.commit == settled:
                 continue
             if rollback_s(app, self._target.config):
+                self._unproven.add(app.app_id)
+                if app.app_id in self._trials:
+                    continue
                 mine = [c for c in world.containers if c.app_id == app.app_id]
                 trial = begin(app, mine, now, locked=app.app_id in world.locks)
                 if trial is not None:

@@ -77,7 +77,7 @@ def _former_service(container: Container, target: Service | None, ids: Mapping[s
         image_id=container.image_id,
         release_id=container.release_id,
         commit=container.commit,
-        image_name=target.image_name if target else config.image,
+        image_name=config.image,  # whatever becomes of the images of the target
         docker_image_id=container.docker_image_id or config.image,
         running=target.running if target else True,
         depends_on=target.depends_on if target else {},

@@ -69,6 +69,8 @@ def complaint(order: Order, world: World, target: Iterable[ComposedApp]) -> str:
     wanted = service_of(app, name)
     if not there and wanted is None:
         return f"app {app_id} has no service {name}"
+    if order.verb != "stop" and wanted is not None and not wanted.running and not wanted.stopped_by_user:
+        return f"the target says that service {name} of app {app_id} shall not run"
     if order.verb == "stop":
         return "" if there else f"service {name} of app {app_id} has no container"
     if not there and wanted is not None and wanted.docker_image_id is None:

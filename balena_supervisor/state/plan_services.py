@@ -287,6 +287,8 @@ class _ServicePlanner:
             return "its image is being removed, as an older target wanted it"
         if target.image_name in self._view.memory.broken:
             return "its image is pulled anew, as the engine has lost a part of it"
+        if target.image_name in self._view.pulling or f"image:{target.image_name}" in self._view.busy:
+            return "a step on its image is under way"
         if self._missing_images:
             return f"starts when all images of the release are there: {self._missing_text()}"
         for network in self._view.missing_networks:

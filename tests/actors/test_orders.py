@@ -22,7 +22,7 @@ from balena_supervisor.messages import (
     ServiceOrder,
 )
 from balena_supervisor.migrations.runner import migrate
-from balena_supervisor.model.state import ActionSummary
+from balena_supervisor.model.state import ActionSummary, EngineLink
 from balena_supervisor.steps import (
     CreateVolume,
     KillService,
@@ -332,6 +332,47 @@ def test_a_reboot_waits_ten_seconds_for_steps_under_way_and_then_says_what_they_
     device.advance(10.1)
     with pytest.raises(SupervisorError, match="at work on service:7:web"):
         done.result(5)
+
+
+def test_while_the_engine_is_away_an_order_ends_after_ten_seconds_with_the_reason(device: Ordered) -> None:
+    device.workers.link = EngineLink(up=False, reason="cannot reach the engine: refused")
+    device.workers.publish()
+    orders = [device.order(AppOrder(verb="restart", app_id=7)), device.order(DeviceOrder(verb="reboot"))]
+    device.advance(9)
+    assert not any(order.done() for order in orders)
+    device.advance(1.1)
+    for order in orders:
+        with pytest.raises(SupervisorError, match="cannot reach the engine: refused"):
+            order.result(5)
+
+
+def test_a_reboot_by_force_needs_no_engine(device: Ordered) -> None:
+    device.workers.link = EngineLink(up=False, reason="cannot reach the engine: refused")
+    device.workers.publish()
+    done = device.order(DeviceOrder(verb="reboot", force=True))
+    device.advance(10.1)
+    assert done.result(5) is None
+    assert [m for _, m, _ in device.workers.post.asked if isinstance(m, GoDown)] == [GoDown(verb="reboot")]
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_what_the_target_lets_rest_is_not_started(device: Ordered, verb: Any) -> None:
+    device.change(target(web(running=False), web(**DB), version=2))
+    device.workers.work()
+    done = device.order(ServiceOrder(verb=verb, app_id=7, service_name="web"))
+    assert device.workers.work() == []
+    with pytest.raises(SupervisorError, match="the target says that service web of app 7 shall not run"):
+        done.result(5)
+
+
+def test_an_order_for_the_device_tries_locks_again_that_were_refused_before(device: Ordered) -> None:
+    device.workers.fails = lambda step: LOCKED if isinstance(step, TakeLocks) else ""
+    device.change(target(web(environment={"A": "1"}), web(**DB), version=2))
+    device.workers.work()
+    device.workers.fails = lambda _: ""
+    done = device.order(DeviceOrder(verb="reboot"))
+    assert [type(step) for step in device.workers.work()] == [TakeLocks]
+    assert done.result(5) is None
 
 
 def test_the_last_orders_are_remembered(device: Ordered) -> None:

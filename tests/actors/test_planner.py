@@ -33,6 +33,7 @@ from balena_supervisor.runtime.message import DeliveryFailed
 from balena_supervisor.state.words import words_of
 from balena_supervisor.state.world import World
 from balena_supervisor.steps import (
+    HandOver,
     KillService,
     PullImage,
     ReleaseLocks,
@@ -320,6 +321,36 @@ def with_environment(world: World, environment: dict[str, str]) -> World:
         for c in world.containers
     )
     return msgspec.structs.replace(world, containers=containers)
+
+
+def test_a_hand_over_that_waits_is_no_attempt_that_hangs(device: Device) -> None:
+    labels = {"io.balena.update.strategy": "hand-over"}
+    device.meet(target(web(labels=labels)))
+    device.workers.work()
+    device.workers.held = lambda step: isinstance(step, HandOver)
+    device.change(target(web(labels=labels, environment={"A": "1"}), version=2))
+    assert [type(step) for step in device.workers.work()] == [TakeLocks, HandOver]
+    state = device.state()
+    assert state.applying
+    assert state.attempt_started_at is None
+
+
+def test_an_image_that_lost_a_part_is_pulled_anew_once_before_the_next_start(device: Device) -> None:
+    broken = ErrorRecord("image-broken", "cannot start service web: layer does not exist")
+    device.workers.fails = lambda step: broken if isinstance(step, StartService) else ""
+    device.workers.held = lambda step: isinstance(step, PullImage) and step.anew
+    device.meet(target(web()))
+    taken = device.workers.work()
+    assert isinstance(taken[-2], StartService)
+    assert isinstance(taken[-1], PullImage)
+    assert taken[-1].anew
+    device.advance(60)
+    assert device.workers.work() == []
+    device.workers.held = lambda _: False
+    device.workers.release()
+    assert words(device.workers.work()) == ["start web"]
+    device.advance(60)
+    assert words(device.workers.work()) == ["start web"], "once is enough"
 
 
 def test_a_step_that_is_done_again_and_again_without_effect_is_slowed_down(device: Device) -> None:

@@ -133,6 +133,14 @@ def test_a_release_whose_service_cannot_be_started_is_given_up(device: Trying) -
     assert "not started after 60 s: cannot start web: exec format error" in device.state().apps[0].bad_release
 
 
+def test_the_old_image_is_kept_also_when_the_strategy_would_delete_it_first(device: Trying) -> None:
+    labels = {**LABELS, "io.balena.update.strategy": "delete-then-download"}
+    taken = device.try_release(2, labels=labels)
+    assert device.web.commit == "r2"
+    assert not [step for step in taken if isinstance(step, RemoveImage)]
+    assert device.images() == {"web:1", "web:2"}
+
+
 def test_a_one_shot_service_that_succeeds_is_no_failure(device: Trying) -> None:
     device.try_release(2, composition={"restart": "no"})
     device.becomes(status="exited", exit_code=0)
