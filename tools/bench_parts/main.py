@@ -151,6 +151,7 @@ def _workplace(url: str) -> Iterator[tuple[docker.APIClient, Bench]]:
     finally:
         for label in (instance, raw_label(instance)):
             labelled.remove_all(client, label)
+        labelled.remove_lock_folders(instance)  # what is made without the supervisor mounts them too
         for tag in (image, f"{instance}:used"):
             with suppress(DockerException):
                 client.remove_image(tag, force=True)
