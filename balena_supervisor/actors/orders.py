@@ -131,8 +131,9 @@ class Orders:
         """Let those begin that can. Returns the entries whose first steps come now."""
         apps, at_work = tuple(target), tuple(busy)
         begun: list[Entry] = []
-        for number, entry in enumerate(list(self._entries)):
-            if entry.stage.name == QUEUED and not any(overlaps(entry.order, e.order) for e in self._entries[:number]):
+        for entry in list(self._entries):
+            before = self._entries[: self._entries.index(entry)]
+            if entry.stage.name == QUEUED and not any(overlaps(entry.order, other.order) for other in before):
                 self._enter(entry, world, apps)
             if entry.stage.name == WAITING and not _is_busy(app_of(entry.order), at_work):
                 entry.stage = first_stage(entry.order, world, apps)

@@ -1,0 +1,36 @@
+"""Orders of users that meet trouble: they are answered, and nothing is left waiting that could go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from balena_supervisor.actors.orders import Orders
+from balena_supervisor.messages import ServiceOrder
+from balena_supervisor.migrations.runner import migrate
+from tests.actors.test_orders import Ordered
+from tests.state import worlds
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Ordered]:
+    database = tmp_path / "database.sqlite"
+    migrate(database, tmp_path / "config.json")
+    made = Ordered(database)
+    made.settle()
+    yield made
+    made.ref.stop()
+
+
+def test_an_order_begins_in_the_look_in_which_the_one_before_it_is_refused() -> None:
+    one = worlds.service("web")
+    world, app = worlds.world(worlds.container(one), of=[one]), worlds.app(one)
+    orders = Orders()
+    orders.add(ServiceOrder(verb="stop", app_id=worlds.APP, service_name="nobody"), "", 0)
+    orders.add(ServiceOrder(verb="stop", app_id=worlds.APP, service_name="web"), "", 0)
+    orders.add(ServiceOrder(verb="start", app_id=worlds.APP, service_name="web"), "", 0)
+    begun = orders.begin(world, [app], (), 0)
+    assert [entry.summary.verb for entry in begun] == ["stop"]
+    assert [order.verb for order in orders.active()] == ["stop", "start"]
