@@ -50,12 +50,13 @@ class Aim:
 
     def target(self) -> tuple[ComposedApp, ...]:
         """The target as it is in force now."""
-        return self._desk.adjusted(self._picture.compose(self._trials.apps()), self._picture.world())
+        return self._desk.adjusted(self._picture.compose(self._trials.apps()))
 
     def plan(self, now: float, at: str) -> Look:
         """One look. ``at`` is ISO wall time."""
         picture, orders = self._picture, self._desk.orders
         world, configuration = picture.world(), picture.configuration_or_default
+        self._desk.forget_void(picture.compose(self._trials.apps()), world)
         target = self.target()
         busy = picture.busy() | self._apply.subjects()
         self._trials.before(target, world, now)

@@ -36,17 +36,21 @@ class OrderDesk:
 
     # --- services that users have stopped ---------------------------------------------------------------------
 
-    def adjusted(self, target: Iterable[ComposedApp], world: World) -> tuple[ComposedApp, ...]:
-        """The target with what users have stopped. A service that is defined otherwise now is not stopped any more."""
-        apps = tuple(target)
-        if not self._stopped:
-            return apps
+    def forget_void(self, target: Iterable[ComposedApp], world: World) -> None:
+        """A service that is defined otherwise now is not stopped any more. Only when target and world are known."""
+        apps = tuple(target) if self._stopped else ()
         void = {(app_id, name) for app_id, name in self._stopped if _is_void(app_id, name, apps, world)}
         if void:
             try:
                 self._keep_stopped(self._stopped - void)
             except DatabaseRefused as error:
                 log("warn", "order", "a service would be stopped again after a restart", reason=error.message)
+
+    def adjusted(self, target: Iterable[ComposedApp]) -> tuple[ComposedApp, ...]:
+        """The target with what users have stopped, as far as that still means something."""
+        apps = tuple(target)
+        if not self._stopped:
+            return apps
         return tuple(
             msgspec.structs.replace(app, services=tuple(self._as_stopped(service) for service in app.services))
             for app in apps

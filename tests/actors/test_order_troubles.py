@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from balena_supervisor.actors.orders import Orders
+from balena_supervisor.db.connection import open_database
+from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.messages import ServiceOrder
 from balena_supervisor.migrations.runner import migrate
 from tests.actors.test_orders import Ordered
 from tests.state import worlds
+
+STOP_WEB = ServiceOrder(verb="stop", app_id=7, service_name="web")
 
 
 @pytest.fixture
@@ -22,6 +26,19 @@ def device(tmp_path: Path) -> Iterator[Ordered]:
     made.settle()
     yield made
     made.ref.stop()
+
+
+def test_what_a_user_has_stopped_is_kept_while_a_new_supervisor_does_not_know_the_target_yet(device: Ordered) -> None:
+    device.order(STOP_WEB)
+    device.workers.work()
+    device.ref.stop()
+    later = Ordered(device.database, device.workers.world, generation=1)
+    later.workers.publish()
+    later.state()
+    later.settle()
+    assert later.statuses() == {"web": "exited", "db": "Running"}
+    assert OrderStore(open_database(device.database)).stopped() == frozenset({(7, "web")})
+    later.ref.stop()
 
 
 def test_an_order_begins_in_the_look_in_which_the_one_before_it_is_refused() -> None:
