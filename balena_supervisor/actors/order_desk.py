@@ -28,7 +28,7 @@ class OrderDesk:
     def __init__(self, store: OrderStore) -> None:
         self.orders = Orders()
         self._store = store
-        self._stopped = store.stopped()
+        self._stopped = self._stopped_on_disk = store.stopped()
         self._on_disk: list[ActionSummary] = store.running()
         for summary in self._on_disk:
             log("error", "order", "was interrupted and is not repeated", order=f"{summary.verb} app {summary.app_id}")
@@ -63,9 +63,10 @@ class OrderDesk:
 
     def _keep_stopped(self, stopped: frozenset[tuple[int, str]]) -> None:
         """Raises ``DatabaseRefused``; what is in force in this process changes all the same."""
-        if stopped != self._stopped:
-            self._stopped = stopped
+        self._stopped = stopped
+        if stopped != self._stopped_on_disk:
             self._store.set_stopped(stopped)
+            self._stopped_on_disk = stopped
 
     # --- ends -------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import pytest
 from balena_supervisor.actors.orders import Orders
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
+from balena_supervisor.errors import SupervisorError
 from balena_supervisor.messages import ServiceOrder
 from balena_supervisor.migrations.runner import migrate
 from tests.actors.test_orders import Ordered
@@ -51,3 +52,20 @@ def test_an_order_begins_in_the_look_in_which_the_one_before_it_is_refused() -> 
     begun = orders.begin(world, [app], (), 0)
     assert [entry.summary.verb for entry in begun] == ["stop"]
     assert [order.verb for order in orders.active()] == ["stop", "start"]
+
+
+def test_a_service_that_was_stopped_while_the_disk_was_full_is_noted_when_it_is_stopped_again(device: Ordered) -> None:
+    database = open_database(device.database)
+    database.execute_sql(
+        "CREATE TRIGGER full BEFORE INSERT ON config WHEN NEW.key = 'stoppedServices' "
+        "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    )
+    refused = device.order(STOP_WEB)
+    device.workers.work()
+    with pytest.raises(SupervisorError, match="disk is full"):
+        refused.result(5)
+    database.execute_sql("DROP TRIGGER full")
+    done = device.order(STOP_WEB)
+    device.workers.work()
+    assert done.result(5) is None
+    assert OrderStore(database).stopped() == frozenset({(7, "web")})
