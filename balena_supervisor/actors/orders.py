@@ -226,14 +226,14 @@ class Orders:
     def looked(self, planned: Plan, locks: list[Step], busy: Iterable[str]) -> bool:
         """Go on with those that have nothing left to do in their stage. True when another look is due at once."""
         at_work = tuple(busy)
-        open_apps = {app_and_service_of(step)[0] for step in planned.steps}
-        open_apps |= {wait.app_id for wait in planned.waiting if not wait.settled}
+        left = {app_and_service_of(step) for step in planned.steps}
+        left |= {(wait.app_id, wait.service_name) for wait in planned.waiting if not wait.settled}
         moved = False
         for entry in list(self._entries):
             app_id = app_of(entry.order)
-            if entry.stage.name not in {DOWN, UP} or _is_busy(app_id, at_work) or app_id in open_apps:
+            if entry.stage.name not in {DOWN, UP} or _is_busy(app_id, at_work) or _is_open(entry, left):
                 continue
-            if app_id == 0 and locks:
+            if locks if app_id == 0 else planned.gated:
                 continue
             moved = True
             if app_id == 0:
@@ -270,6 +270,13 @@ class Orders:
 
     def _for_device(self, stage: str) -> Entry | None:
         return next((e for e in self._entries if app_of(e.order) == 0 and e.stage.name == stage), None)
+
+
+def _is_open(entry: Entry, left: Iterable[tuple[int, str]]) -> bool:
+    """Whether anything is left to do in the stage of an order, of what is left for apps and services. While one service
+    goes, others may come to wait for it: they get it back in the next stage."""
+    mine = service_name_of(entry.order) if entry.stage.name == DOWN else ""
+    return any(app_id == app_of(entry.order) and (not mine or name in {mine, ""}) for app_id, name in left)
 
 
 def _is_busy(app_id: int, busy: Iterable[str]) -> bool:

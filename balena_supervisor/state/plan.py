@@ -36,11 +36,15 @@ class CommitUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """``steps`` may be taken at once and in any order. ``waiting`` is what cannot go on yet, and why."""
+    """``steps`` may be taken at once and in any order. ``waiting`` is what cannot go on yet, and why.
+
+    ``gated``: nothing was planned for the apps themselves, as something of the device comes first.
+    """
 
     steps: tuple[Step, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     commits: tuple[CommitUpdate, ...] = ()
+    gated: bool = False
 
     @property
     def empty(self) -> bool:
@@ -62,7 +66,7 @@ def plan(
     commits: list[CommitUpdate] = []
     gate = _supervisor_network(world, busy)
     if gate is not None:
-        return Plan(steps=_free([*steps, *gate[0]], busy), waiting=(*waiting, *gate[1]))
+        return Plan(steps=_free([*steps, *gate[0]], busy), waiting=(*waiting, *gate[1]), gated=True)
     look = Look(world=world, rows=rows, rules=rules, busy=busy, memory=memory)
     wanted: dict[int, ComposedApp | None] = {app.app_id: app for app in target}
     for app_id in sorted(wanted.keys() | _current_apps(world) | rules.instead.keys() | world.locks.keys()):

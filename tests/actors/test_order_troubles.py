@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from balena_supervisor.actors.orders import Orders
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.errors import SupervisorError
-from balena_supervisor.messages import ServiceOrder
+from balena_supervisor.messages import AppOrder, ServiceOrder
 from balena_supervisor.migrations.runner import migrate
-from tests.actors.test_orders import Ordered
+from balena_supervisor.state.words import words_of
+from tests.actors.test_orders import DB, Ordered
+from tests.actors.test_planner import target, web
 from tests.state import worlds
 
 STOP_WEB = ServiceOrder(verb="stop", app_id=7, service_name="web")
@@ -27,6 +31,11 @@ def device(tmp_path: Path) -> Iterator[Ordered]:
     made.settle()
     yield made
     made.ref.stop()
+
+
+def depending(**fields: Any) -> tuple[Any, Any]:
+    """``web`` and ``db``, without a volume."""
+    return web(composition=fields), web(**DB)
 
 
 def test_what_a_user_has_stopped_is_kept_while_a_new_supervisor_does_not_know_the_target_yet(device: Ordered) -> None:
@@ -52,6 +61,31 @@ def test_an_order_begins_in_the_look_in_which_the_one_before_it_is_refused() -> 
     begun = orders.begin(world, [app], (), 0)
     assert [entry.summary.verb for entry in begun] == ["stop"]
     assert [order.verb for order in orders.active()] == ["stop", "start"]
+
+
+def test_no_order_counts_as_done_while_supervisor0_is_wrong_and_nothing_else_is_planned(device: Ordered) -> None:
+    device.workers.held = lambda step: step.subject == "network:supervisor0"
+    device.workers.world = msgspec.structs.replace(device.workers.world, supervisor_network_ready=False)
+    device.workers.publish()
+    device.workers.work()
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    device.workers.work()
+    assert not done.done()
+    device.workers.held = lambda _: False
+    device.workers.release()
+    taken = [words_of(step) for step in device.workers.work()]
+    assert done.result(5) is None
+    assert {"kill web", "kill db", "start db", "start web"} <= set(taken)
+
+
+def test_a_service_is_restarted_although_another_shares_its_network(device: Ordered) -> None:
+    device.change(target(*depending(network_mode="service:db"), version=2))
+    device.workers.work()
+    done = device.order(ServiceOrder(verb="restart", app_id=7, service_name="db"))
+    device.workers.work()
+    assert done.result(5) is None
+    assert device.statuses() == {"web": "Running", "db": "Running"}
+    assert not device.state().applying
 
 
 def test_a_service_that_was_stopped_while_the_disk_was_full_is_noted_when_it_is_stopped_again(device: Ordered) -> None:
