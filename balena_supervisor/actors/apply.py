@@ -247,11 +247,10 @@ class Apply:
         return frozenset(self._stopped)
 
     def forget_failures(self, app_id: int) -> None:
-        """What has failed for an app, or was done too often, may be tried at once; for app 0 all locks."""
+        """What has failed for an app, or was done too often, may be tried at once; for the device (0) all locks."""
         self._sent.clear()
-        if not app_id:
-            self.back_off.forget("lock:")
-        self.back_off.forget(f"lock:{app_id}", *(f"{kind}:{app_id}:" for kind in ("service", "network", "volume")))
+        mine = (f"lock:{app_id}", *(f"{kind}:{app_id}:" for kind in ("service", "network", "volume")))
+        self.back_off.forget(*(mine if app_id else ("lock:",)))
 
     # --- the apply as a whole ---------------------------------------------------------------------------------------
 

@@ -13,10 +13,11 @@ from balena_supervisor.actors.orders import Orders
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.errors import SupervisorError
-from balena_supervisor.messages import AppOrder, ServiceOrder
+from balena_supervisor.messages import AppOrder, DeviceOrder, ServiceOrder
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.state.words import words_of
-from tests.actors.test_orders import DB, Ordered
+from balena_supervisor.steps import TakeLocks
+from tests.actors.test_orders import DB, LOCKED, Ordered
 from tests.actors.test_planner import target, web
 from tests.state import worlds
 
@@ -86,6 +87,23 @@ def test_a_service_is_restarted_although_another_shares_its_network(device: Orde
     assert done.result(5) is None
     assert device.statuses() == {"web": "Running", "db": "Running"}
     assert not device.state().applying
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_reboot_does_not_wait_for_the_back_off_of_a_lock(device: Ordered, *, force: bool) -> None:
+    device.workers.fails = lambda step: LOCKED if isinstance(step, TakeLocks) and not step.force else ""
+    device.change(target(web(environment={"A": "1"}), web(**DB), version=2))
+    device.workers.work()
+    device.advance(1)
+    assert [type(step) for step in device.workers.work()] == [TakeLocks]
+    done = device.order(DeviceOrder(verb="reboot", force=force))
+    (take,) = device.workers.work()
+    assert isinstance(take, TakeLocks)
+    if force:
+        assert done.result(5) is None
+    else:
+        with pytest.raises(SupervisorError, match="web is locked"):
+            done.result(5)
 
 
 def test_a_service_that_was_stopped_while_the_disk_was_full_is_noted_when_it_is_stopped_again(device: Ordered) -> None:
