@@ -15,6 +15,7 @@ from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.errors import SupervisorError
 from balena_supervisor.messages import AppOrder, DeviceOrder, ServiceOrder
 from balena_supervisor.migrations.runner import migrate
+from balena_supervisor.state.orders import verb_of
 from balena_supervisor.state.words import words_of
 from balena_supervisor.steps import TakeLocks
 from tests.actors.test_orders import DB, LOCKED, Ordered
@@ -61,7 +62,7 @@ def test_an_order_begins_in_the_look_in_which_the_one_before_it_is_refused() -> 
     orders.add(ServiceOrder(verb="start", app_id=worlds.APP, service_name="web"), "", 0)
     begun = orders.begin(world, [app], (), 0)
     assert [entry.summary.verb for entry in begun] == ["stop"]
-    assert [order.verb for order in orders.active()] == ["stop", "start"]
+    assert [verb_of(order) for order in orders.active()] == ["stop", "start"]
 
 
 def test_no_order_counts_as_done_while_supervisor0_is_wrong_and_nothing_else_is_planned(device: Ordered) -> None:
@@ -97,7 +98,7 @@ def test_a_reboot_does_not_wait_for_the_back_off_of_a_lock(device: Ordered, *, f
     device.advance(1)
     assert [type(step) for step in device.workers.work()] == [TakeLocks]
     done = device.order(DeviceOrder(verb="reboot", force=force))
-    (take,) = device.workers.work()
+    take, *_ = device.workers.work()
     assert isinstance(take, TakeLocks)
     if force:
         assert done.result(5) is None
@@ -108,7 +109,7 @@ def test_a_reboot_does_not_wait_for_the_back_off_of_a_lock(device: Ordered, *, f
 
 def test_a_service_that_was_stopped_while_the_disk_was_full_is_noted_when_it_is_stopped_again(device: Ordered) -> None:
     database = open_database(device.database)
-    database.execute_sql(
+    database.execute_sql(  # type: ignore[no-untyped-call]  # peewee has no types
         "CREATE TRIGGER full BEFORE INSERT ON config WHEN NEW.key = 'stoppedServices' "
         "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
     )
@@ -116,7 +117,7 @@ def test_a_service_that_was_stopped_while_the_disk_was_full_is_noted_when_it_is_
     device.workers.work()
     with pytest.raises(SupervisorError, match="disk is full"):
         refused.result(5)
-    database.execute_sql("DROP TRIGGER full")
+    database.execute_sql("DROP TRIGGER full")  # type: ignore[no-untyped-call]  # peewee has no types
     done = device.order(STOP_WEB)
     device.workers.work()
     assert done.result(5) is None
