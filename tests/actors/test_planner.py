@@ -16,6 +16,7 @@ from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.errors import ErrorRecord
 from balena_supervisor.messages import (
+    ApplyNow,
     ConfigChanged,
     ContainersChanged,
     DeviceStateChanged,
@@ -523,3 +524,54 @@ def test_the_decision_log_keeps_the_last_two_hundred(device: Device) -> None:
         taken += device.workers.work()
     kept = [decision.number for decision in device.state().decisions]
     assert kept == [step.step.number for step in taken[-200:]]
+
+
+def locked_device(device: Device) -> None:
+    """A device whose update a user's lock holds up."""
+    device.meet(target(web()))
+    device.workers.work()
+    refusal = ErrorRecord("locked", "cannot take the update locks of app 7: web is locked", {"locks": [LOCK]})
+    device.workers.fails = lambda step: refusal if isinstance(step, TakeLocks) and not step.force else ""
+    device.change(target(web(environment={"A": "1"}), version=2))
+    assert words(device.workers.work()) == ["take the update locks of app 7"]
+
+
+LOCK = {"app_id": 7, "service_name": "web", "path": "/x/updates.lock", "since": "2026-01-01T00:00:00Z"}
+
+
+def test_a_lock_of_a_user_is_shown_with_its_path_and_tried_again_later_and_later(device: Device) -> None:
+    locked_device(device)
+    state = device.state()
+    assert [(lock.holder, lock.path, lock.since) for lock in state.locks] == [
+        ("user", "/x/updates.lock", "2026-01-01T00:00:00Z")
+    ]
+    assert (state.update_failed, state.update_pending) == (True, True)
+    for seconds in (2, 4, 8):
+        device.advance(seconds)
+        assert words(device.workers.work()) == ["take the update locks of app 7"]
+    device.workers.fails = lambda _: ""
+    device.advance(16)
+    assert words(device.workers.work())[1] == "kill web"
+    state = device.state()
+    assert (state.locks, state.update_failed) == ((), False)
+
+
+@pytest.mark.parametrize("how", ["target", "override", "now"])
+def test_force_breaks_the_lock_at_once_and_only_until_the_target_is_applied(device: Device, how: str) -> None:
+    locked_device(device)
+    if how == "target":
+        device.change(msgspec.structs.replace(target(web(environment={"A": "1"}), version=3), force=True))
+    elif how == "override":
+        configuration = msgspec.structs.replace(DEVICE, version=2, lock_override=True)
+        device.workers.deliver(ConfigChanged(configuration=configuration))
+    else:
+        device.workers.deliver(ApplyNow(force=True))
+    taken = device.workers.work()
+    assert isinstance(taken[0], TakeLocks)
+    assert taken[0].force
+    assert not device.state().applying
+    if how == "now":
+        device.change(target(web(environment={"A": "2"}), version=4))
+        (take,) = device.workers.work()
+        assert isinstance(take, TakeLocks)
+        assert not take.force
