@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from balena_supervisor.db.key_store import KeyStore
 from balena_supervisor.db.snapshot_store import SnapshotStore
 from balena_supervisor.db.target_store import TargetStore
 from balena_supervisor.migrations.runner import migrate
+from balena_supervisor.model.lock import lock_folder
 from balena_supervisor.state.target_v3 import decode_v3
 from tests.integration.conftest import TestedSupervisor
 from tests.integration.own_engine import OwnEngine, own_engine
@@ -104,6 +106,8 @@ def managed(engine_of_its_own: OwnEngine, tmp_path: Path, run_dir: Path) -> Iter
     supervisor.stop()
     print(supervisor.program.tail(3000))  # noqa: T201  # shown when the test fails
     client.close()
+    for app_id in (CLOUD, LOCAL):
+        shutil.rmtree(Path(lock_folder("")) / str(app_id), ignore_errors=True)
 
 
 def test_into_local_mode_and_back(managed: Managed) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.integration.conftest import TestedSupervisor
 from tests.integration.small_engine import SmallEngine, small_engine
 from tests.integration.targets import no_apps, target
+from tools.dev_parts import labelled
 from tools.dev_parts.registry import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
@@ -89,6 +90,7 @@ def site(engine_with_a_small_disk: SmallEngine, tmp_path: Path, run_dir: Path) -
     tested.post_target(no_apps())
     tested.api.wait_until(lambda status: status["appState"] == "applied" and not status["containers"], 60)
     tested.stop()
+    labelled.remove_lock_folders("small")
     engine.forget_images()
     lines = tested.program.tail(4000).splitlines()
     sys.stdout.write("\n".join(line for line in lines if "GET /v" not in line))
