@@ -15,7 +15,7 @@ from balena_supervisor.runtime.actor import Actor, Pending, handles
 from balena_supervisor.runtime.output import log
 from balena_supervisor.state.orders import words_of_order
 
-#: how long an order waits for the engine, or for steps under way if it is for the device, and the host for its answer
+#: how long an order for the device waits for steps under way, and the host for its answer
 PATIENCE_S = 10.0
 GO_DOWN_S = 30.0
 
@@ -44,7 +44,8 @@ class OrderTaker(Actor):
         log("info", "order", words_of_order(order), force=order.force)
         until = self.clock.monotonic() + PATIENCE_S
         entry = self.desk.orders.add(order, iso(self.clock.now()), until)
-        self.after(PATIENCE_S, self.look_soon)
+        if isinstance(order, DeviceOrder):
+            self.after(PATIENCE_S, self.look_soon)
         self.look_soon()
         return Pending(entry.answer)
 

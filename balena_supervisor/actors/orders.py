@@ -53,7 +53,7 @@ class Entry:
     stage: Stage = field(default_factory=Stage)
     started: bool = False
     error: SupervisorError | None = None
-    #: monotonic second until which it waits for the engine, or, if it is for the device, for steps under way
+    #: monotonic second until which a device order waits for steps under way
     until: float = 0.0
 
     @property
@@ -142,17 +142,6 @@ class Orders:
                 words = words_of_order(entry.order)
                 self.end(entry, OrderEnded(f"cannot {words}: the supervisor is at work on {', '.join(at_work)}"))
         return begun
-
-    def give_up(self, now: float, reason: str) -> None:
-        """Nothing can be planned. What has not begun waits for a while; then it ends, but for an order to go down
-        with force, which needs nothing of the engine."""
-        for entry in list(self._entries):
-            if now < entry.until or entry.stage.name not in {QUEUED, WAITING}:
-                continue
-            if isinstance(entry.order, DeviceOrder) and entry.order.force:
-                entry.stage = Stage(name=LEAVING)
-            else:
-                self.end(entry, OrderEnded(f"cannot {words_of_order(entry.order)}: {reason}"))
 
     def _enter(self, entry: Entry, world: World, target: tuple[ComposedApp, ...]) -> None:
         reason = complaint(entry.order, world, target)

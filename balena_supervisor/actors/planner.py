@@ -226,18 +226,18 @@ class Planner(OrderTaker):
     def _look(self) -> None:
         self._look_is_due = False
         self._taking_back.look(self._picture)
-        now = self.clock.monotonic()
         waiting_for = self._local_mode_wait() or self._picture.incomplete()
-        if waiting_for:
-            self.desk.orders.give_up(now, waiting_for[0].reason)
-            self.desk.finish()
-        if self.goes_down():
-            waiting_for = (Waiting(subject="device", reason="it is about to go down"),)
         if waiting_for:
             self._apply.blocked(waiting_for)
             self._tell_waits()
             self._publish_soon()
             return
+        if self.goes_down():
+            self._apply.blocked((Waiting(subject="device", reason="it is about to go down"),))
+            self._tell_waits()
+            self._publish_soon()
+            return
+        now = self.clock.monotonic()
         look = self._aim.plan(now, iso(self.clock.now()))
         planned = look.plan
         steps, waiting = self._apply.admit(
