@@ -31,7 +31,7 @@ class OrderDesk:
         self._stopped = self._stopped_on_disk = store.stopped()
         self._on_disk: list[ActionSummary] = store.running()
         for summary in self._on_disk:
-            log("error", "order", "was interrupted and is not repeated", order=f"{summary.verb} app {summary.app_id}")
+            log("error", "order", "was interrupted and is not repeated", order=_words(summary))
             self.orders.note_interrupted(summary)
 
     # --- services that users have stopped ---------------------------------------------------------------------
@@ -107,6 +107,11 @@ class OrderDesk:
         else:
             log("error", "order", f"{words}: failed", reason=error.message, verb=verb_of(entry.order))
         self.orders.answer(entry, error)
+
+
+def _words(summary: ActionSummary) -> str:
+    service = f"service {summary.service_name} of " if summary.service_name else ""
+    return f"{summary.verb} {service}app {summary.app_id}"
 
 
 def _is_void(app_id: int, name: str, target: Iterable[ComposedApp], world: World) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from balena_supervisor.errors import NotFound, OrderEnded, SupervisorError
-from balena_supervisor.messages import AppOrder, DeviceOrder, Order
+from balena_supervisor.messages import DeviceOrder, Order
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.state import ActionSummary
 from balena_supervisor.state.orders import (
@@ -93,7 +93,8 @@ class Orders:
         self._ended.append(msgspec.structs.replace(summary, outcome="interrupted", error="the planner was restarted"))
 
     def cancel(self, number: int) -> None:
-        for entry in [entry for entry in self._entries if entry.number == number]:
+        """Nothing when it has ended, or when the host was asked to go down already."""
+        for entry in [e for e in self._entries if e.number == number and e.stage.name != LEAVING]:
             words = words_of_order(entry.order)
             self.end(entry, OrderEnded(f"cannot {words}: it was cancelled", number=number), outcome="cancelled")
 
@@ -123,7 +124,7 @@ class Orders:
 
     def under_way(self) -> list[ActionSummary]:
         """What has begun and would be left half done by the end of this process."""
-        return [e.summary for e in self._entries if e.stage.name in {DOWN, UP} and isinstance(e.order, AppOrder)]
+        return [e.summary for e in self._entries if e.stage.name in {DOWN, UP} and app_of(e.order)]
 
     # --- before a look ----------------------------------------------------------------------------------------
 

@@ -13,12 +13,12 @@ from balena_supervisor.actors.orders import Orders
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.errors import SupervisorError
-from balena_supervisor.messages import AppOrder, DeviceOrder, ServiceOrder
+from balena_supervisor.messages import AppOrder, CancelOrder, DeviceOrder, ServiceOrder
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.state.orders import verb_of
 from balena_supervisor.state.words import words_of
-from balena_supervisor.steps import TakeLocks
-from tests.actors.test_orders import DB, LOCKED, Ordered
+from balena_supervisor.steps import KillService, StopService, TakeLocks
+from tests.actors.test_orders import DB, LOCKED, Ordered, outcome
 from tests.actors.test_planner import target, web
 from tests.state import worlds
 
@@ -122,3 +122,23 @@ def test_a_service_that_was_stopped_while_the_disk_was_full_is_noted_when_it_is_
     device.workers.work()
     assert done.result(5) is None
     assert OrderStore(database).stopped() == frozenset({(7, "web")})
+
+
+def test_a_reboot_that_the_host_was_asked_for_cannot_be_cancelled(device: Ordered) -> None:
+    device.order(DeviceOrder(verb="reboot"))
+    device.workers.work()
+    device.workers.deliver(CancelOrder(number=1))
+    assert device.workers.work() == []
+    assert outcome(device) == [("reboot", "running")]
+
+
+@pytest.mark.parametrize("verb", ["restart", "stop"])
+def test_an_interrupted_order_for_a_service_is_reported_too(device: Ordered, verb: Any) -> None:
+    device.workers.held = lambda step: isinstance(step, KillService | StopService)
+    device.order(ServiceOrder(verb=verb, app_id=7, service_name="web"))
+    device.workers.work()
+    later = device.again()
+    later.workers.release()
+    later.settle()
+    assert [(a.verb, a.service_name, a.outcome) for a in later.state().actions] == [(verb, "web", "interrupted")]
+    later.ref.stop()
