@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 from balena_supervisor.actors.order_desk import OrderDesk
@@ -15,7 +15,8 @@ from balena_supervisor.runtime.actor import Actor, Pending, handles
 from balena_supervisor.runtime.output import log
 from balena_supervisor.state.orders import words_of_order
 
-#: how long an order for the device waits for steps under way, and the host for its answer
+#: how long an order waits while nothing can be planned, and one for the device for steps under way; and how long the
+#: host may take for its answer
 PATIENCE_S = 10.0
 GO_DOWN_S = 30.0
 
@@ -26,6 +27,8 @@ class OrderTaker(Actor):
 
     desk: OrderDesk
     host_update_pending: Callable[[], bool]
+    #: monotonic second since which nothing can be planned
+    _held_up_since: float | None = None
 
     @abstractmethod
     def stayed(self) -> None:
@@ -54,6 +57,20 @@ class OrderTaker(Actor):
         self.desk.orders.cancel(command.number)
         self.desk.finish()
         self.look_soon()
+
+    def hold_up(self, reason: str, busy: Iterable[str], *, free: bool) -> None:
+        """Nothing can be planned: no order waits for long then. ``free``: the device has no container."""
+        now = self.clock.monotonic()
+        if self._held_up_since is None:
+            self._held_up_since = now
+            self.after(PATIENCE_S, self.look_soon)
+        self.desk.orders.held_up(reason, busy, free=free, late=now >= self._held_up_since + PATIENCE_S)
+        self.desk.finish()
+        self.goes_down()
+
+    def go_on(self) -> None:
+        """Planning is possible again."""
+        self._held_up_since = None
 
     def goes_down(self) -> bool:
         """Whether the device is about to go down: then no step is taken any more."""

@@ -255,6 +255,18 @@ class Orders:
         """The order by which the device is about to go down."""
         return self._for_device(LEAVING)
 
+    def held_up(self, reason: str, busy: Iterable[str], *, free: bool, late: bool) -> None:
+        """Nothing can be planned, for ``reason``; when that has lasted (``late``), orders end with it. But the device
+        goes down when no lock counts: by force, or when it is ``free`` of containers."""
+        at_work = tuple(busy)
+        for entry in [entry for entry in self._entries if entry.stage.name != LEAVING]:
+            first = isinstance(entry.order, DeviceOrder) and entry is self._entries[0]
+            if first and (entry.order.force or free) and (late or not _is_busy(0, at_work)):
+                entry.stage = Stage(name=LEAVING)
+                entry.summary = msgspec.structs.replace(entry.summary, outcome="running")
+            elif late:
+                self.end(entry, OrderEnded(f"cannot {words_of_order(entry.order)}: {reason}"))
+
     def summaries(self) -> tuple[ActionSummary, ...]:
         return (*self._ended, *(entry.summary for entry in self._entries))
 

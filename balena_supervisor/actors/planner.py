@@ -228,14 +228,13 @@ class Planner(OrderTaker):
         self._taking_back.look(self._picture)
         waiting_for = self._local_mode_wait() or self._picture.incomplete()
         if waiting_for:
-            self._apply.blocked(waiting_for)
-            self._tell_waits()
-            self._publish_soon()
+            busy = self._picture.busy() | self._apply.subjects()
+            self.hold_up(waiting_for[0].reason, busy, free=self._picture.seen_containers() == ())
+            self._blocked(waiting_for)
             return
+        self.go_on()
         if self.goes_down():
-            self._apply.blocked((Waiting(subject="device", reason="it is about to go down"),))
-            self._tell_waits()
-            self._publish_soon()
+            self._blocked((Waiting(subject="device", reason="it is about to go down"),))
             return
         now = self.clock.monotonic()
         look = self._aim.plan(now, iso(self.clock.now()))
@@ -288,6 +287,11 @@ class Planner(OrderTaker):
 
     def stayed(self) -> None:
         self._reboots.failed(self.clock.monotonic(), self._retry_limit_s())
+
+    def _blocked(self, waiting: tuple[Waiting, ...]) -> None:
+        self._apply.blocked(waiting)
+        self._tell_waits()
+        self._publish_soon()
 
     def _local_mode_wait(self) -> tuple[Waiting, ...]:
         """Before anything is planned, the switch into or out of local mode is finished."""

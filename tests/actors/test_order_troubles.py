@@ -13,11 +13,12 @@ from balena_supervisor.actors.orders import Orders
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.errors import SupervisorError
-from balena_supervisor.messages import AppOrder, CancelOrder, DeviceOrder, ServiceOrder
+from balena_supervisor.messages import AppOrder, CancelOrder, DeviceOrder, GoDown, Order, ServiceOrder
 from balena_supervisor.migrations.runner import migrate
+from balena_supervisor.model.state import EngineLink
 from balena_supervisor.state.orders import verb_of
 from balena_supervisor.state.words import words_of
-from balena_supervisor.steps import KillService, StopService, TakeLocks
+from balena_supervisor.steps import KillService, StartService, StopService, TakeLocks
 from tests.actors.test_orders import DB, LOCKED, Ordered, outcome
 from tests.actors.test_planner import target, web
 from tests.state import worlds
@@ -105,6 +106,75 @@ def test_a_reboot_does_not_wait_for_the_back_off_of_a_lock(device: Ordered, *, f
     else:
         with pytest.raises(SupervisorError, match="web is locked"):
             done.result(5)
+
+
+def gone(device: Ordered) -> None:
+    device.workers.link = EngineLink(up=False, reason="the engine does not answer")
+    device.workers.publish()
+    device.workers.work()
+
+
+@pytest.mark.parametrize("order", [AppOrder(verb="restart", app_id=7), STOP_WEB, DeviceOrder(verb="reboot")])
+def test_without_an_engine_an_order_is_answered_with_the_reason(device: Ordered, order: Order) -> None:
+    gone(device)
+    done = device.order(order)
+    device.advance(10.1)
+    with pytest.raises(SupervisorError, match="the engine does not answer"):
+        done.result(5)
+    device.workers.link = EngineLink(up=True, reason="")
+    device.workers.publish()
+    assert device.workers.work() == []
+
+
+def test_an_order_under_way_ends_when_the_engine_stays_away_and_the_apply_repairs_the_app(device: Ordered) -> None:
+    device.workers.held = lambda step: isinstance(step, StartService)
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    device.workers.work()
+    gone(device)
+    device.advance(10.1)
+    with pytest.raises(SupervisorError, match="the engine does not answer"):
+        done.result(5)
+    device.workers.held = lambda _: False
+    device.workers.link = EngineLink(up=True, reason="")
+    device.workers.release()
+    device.workers.work()
+    assert device.statuses() == {"web": "Running", "db": "Running"}
+
+
+def test_a_moment_without_the_engine_ends_no_order(device: Ordered) -> None:
+    device.advance(100)
+    gone(device)
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    device.advance(1)
+    device.workers.link = EngineLink(up=True, reason="")
+    device.workers.publish()
+    device.workers.work()
+    assert done.result(5) is None
+
+
+def went_down(device: Ordered) -> list[GoDown]:
+    return [message for _, message, _ in device.workers.post.asked if isinstance(message, GoDown)]
+
+
+def test_a_reboot_by_force_needs_no_engine(device: Ordered) -> None:
+    gone(device)
+    done = device.order(DeviceOrder(verb="reboot", force=True))
+    device.workers.work()
+    assert done.result(5) is None
+    assert went_down(device) == [GoDown(verb="reboot")]
+
+
+def test_a_device_without_a_target_can_be_rebooted(tmp_path: Path) -> None:
+    database = tmp_path / "database.sqlite"
+    migrate(database, tmp_path / "config.json")
+    fresh = Ordered(database)
+    wanted = msgspec.structs.replace(target(), version=0, is_set=False, apps=())
+    fresh.meet(wanted)
+    done = fresh.order(DeviceOrder(verb="reboot"))
+    fresh.workers.work()
+    assert done.result(5) is None
+    assert went_down(fresh) == [GoDown(verb="reboot")]
+    fresh.ref.stop()
 
 
 def test_a_service_that_was_stopped_while_the_disk_was_full_is_noted_when_it_is_stopped_again(device: Ordered) -> None:
