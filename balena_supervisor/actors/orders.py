@@ -40,6 +40,8 @@ from balena_supervisor.state.world import Rules, World
 from balena_supervisor.steps import ImageStep, StartService, Step, TakeLocks
 
 KEPT = 20
+#: how long an order may wait for others than the supervisor before it ends: a dependency that does not become healthy
+STANDSTILL_S = 300.0
 
 
 @dataclass
@@ -55,6 +57,10 @@ class Entry:
     error: SupervisorError | None = None
     #: monotonic second until which a device order waits for steps under way
     until: float = 0.0
+    #: monotonic second at which it ends if nothing of it is under way until then
+    stands_until: float | None = None
+    #: a newer target has come: it does not wait for others any more
+    hurries: bool = False
 
     @property
     def number(self) -> int:
@@ -213,17 +219,22 @@ class Orders:
 
     # --- after a look -----------------------------------------------------------------------------------------
 
-    def looked(self, planned: Plan, locks: list[Step], busy: Iterable[str]) -> bool:
-        """Go on with those that have nothing left to do in their stage. True when another look is due at once."""
+    def looked(self, planned: Plan, locks: list[Step], busy: Iterable[str], now: float) -> bool:
+        """Go on with those that have nothing left to do in their stage, and end those that only wait for too long.
+        ``busy`` knows the steps that were just sent. True when another look is due at once."""
         at_work = tuple(busy)
         left = {app_and_service_of(step) for step in planned.steps}
         left |= {(wait.app_id, wait.service_name) for wait in planned.waiting if not wait.settled}
         moved = False
         for entry in list(self._entries):
             app_id = app_of(entry.order)
-            if entry.stage.name not in {DOWN, UP} or _is_busy(app_id, at_work) or _is_open(entry, left):
+            if entry.stage.name not in {DOWN, UP}:
                 continue
-            if locks if app_id == 0 else planned.gated:
+            if _is_busy(app_id, at_work):
+                entry.stands_until = None
+                continue
+            if _is_open(entry, left) or (locks if app_id == 0 else planned.gated):
+                moved |= self._stand_still(entry, planned, now)
                 continue
             moved = True
             if app_id == 0:
@@ -233,6 +244,27 @@ class Orders:
             else:
                 self.end(entry)
         return moved
+
+    def _stand_still(self, entry: Entry, planned: Plan, now: float) -> bool:
+        if entry.stands_until is None:
+            entry.stands_until = now + STANDSTILL_S
+        if now < entry.stands_until and not entry.hurries:
+            return False
+        waits = (wait for wait in planned.waiting if wait.app_id in {app_of(entry.order), 0} and not wait.settled)
+        reasons = "; ".join(f"{wait.service_name or wait.subject}: {wait.reason}" for wait in waits)
+        error = OrderEnded(f"cannot {words_of_order(entry.order)} any further: {reasons or 'a step cannot be taken'}")
+        self.end(entry, error)
+        return True
+
+    def hurry(self) -> None:
+        """A newer target has come. What only waits gives way to it."""
+        for entry in self._entries:
+            entry.hurries = entry.stage.name in {DOWN, UP}
+
+    def next_due(self, now: float) -> float | None:
+        """The monotonic second at which the next one has waited for too long."""
+        times = (entry.stands_until for entry in self._entries if entry.stands_until is not None)
+        return min((at for at in times if at > now), default=None)
 
     # --- steps ------------------------------------------------------------------------------------------------
 

@@ -139,6 +139,7 @@ class Planner(OrderTaker):
                 self.post.tell(worker, WithdrawSteps())
             self._apply.new_target(event.target.version, self.clock.monotonic())
             self._aim.force_now = False
+            self.desk.orders.hurry()
         self._picture.target, self._picture.target_told = event.target, True
         self._trials.new_target(event.target)
         self.look_soon()
@@ -247,7 +248,7 @@ class Planner(OrderTaker):
             waiting.extend(self._store_commit(update, now))
         for step in steps:
             self._send(step, now)
-        if self.desk.orders.looked(planned, look.locks, look.busy) or look.again:
+        if self.desk.orders.looked(planned, look.locks, look.busy | self._apply.subjects(), now) or look.again:
             self.look_soon()
         self.desk.finish()
         under_way = bool(self._apply.subjects() or self._picture.busy())
@@ -367,7 +368,8 @@ class Planner(OrderTaker):
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        at = self._apply.next_retry(now)
+        times = (self._apply.next_retry(now), self.desk.orders.next_due(now))
+        at = min((at for at in times if at is not None), default=None)
         if at is not None:
             self._retry = self.after(at - now, self.look_soon)
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from balena_supervisor.actors.orders import Orders
+from balena_supervisor.actors.orders import STANDSTILL_S, Orders
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.errors import SupervisorError
@@ -18,7 +18,7 @@ from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.state import EngineLink
 from balena_supervisor.state.orders import verb_of
 from balena_supervisor.state.words import words_of
-from balena_supervisor.steps import KillService, StartService, StopService, TakeLocks
+from balena_supervisor.steps import KillService, ReleaseLocks, StartService, StopService, TakeLocks
 from tests.actors.test_orders import DB, LOCKED, Ordered, outcome
 from tests.actors.test_planner import target, web
 from tests.state import worlds
@@ -177,6 +177,40 @@ def test_a_device_without_a_target_can_be_rebooted(tmp_path: Path) -> None:
     fresh.ref.stop()
 
 
+def waits_for_an_end(device: Ordered) -> Any:
+    """A restart in whose second half ``web`` waits for the end of ``db``."""
+    depends_on = {"db": {"condition": "service_completed_successfully"}}
+    wanted = target(web(composition={"depends_on": depends_on, "volumes": ["data:/data"]}), web(**DB), version=2)
+    app = msgspec.structs.replace(wanted.apps[0], volumes={"data": {}})
+    device.change(msgspec.structs.replace(wanted, apps=(app,)))
+    device.workers.work()
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    device.workers.work()
+    device.advance(STANDSTILL_S - 1)
+    assert not done.done()
+    assert device.statuses() == {"db": "Running"}
+    return done
+
+
+def test_an_order_that_cannot_go_on_for_long_ends_with_what_it_waits_for(device: Ordered) -> None:
+    done = waits_for_an_end(device)
+    device.advance(1)
+    with pytest.raises(SupervisorError, match="depends on db, which has not completed"):
+        done.result(5)
+    device.change(target(web(), web(**DB), version=3))
+    device.workers.work()
+    assert device.statuses() == {"web": "Running", "db": "Running"}
+
+
+def test_a_new_target_is_not_held_up_by_an_order_that_only_waits(device: Ordered) -> None:
+    done = waits_for_an_end(device)
+    device.change(target(web(), web(**DB), version=3))
+    device.workers.work()
+    with pytest.raises(SupervisorError, match="depends on db, which has not completed"):
+        done.result(5)
+    assert device.statuses() == {"web": "Running", "db": "Running"}
+
+
 def test_a_service_that_was_stopped_while_the_disk_was_full_is_noted_when_it_is_stopped_again(device: Ordered) -> None:
     database = open_database(device.database)
     database.execute_sql(  # type: ignore[no-untyped-call]  # peewee has no types
@@ -212,3 +246,34 @@ def test_an_interrupted_order_for_a_service_is_reported_too(device: Ordered, ver
     later.settle()
     assert [(a.verb, a.service_name, a.outcome) for a in later.state().actions] == [(verb, "web", "interrupted")]
     later.ref.stop()
+
+
+def test_a_target_that_changes_during_an_order_takes_its_steps_back_and_the_order_goes_on(device: Ordered) -> None:
+    device.workers.held = lambda step: isinstance(step, KillService)
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    device.workers.work()
+    device.workers.has_image("new:latest")
+    device.change(target(web(image="new:latest"), web(**DB), version=2))
+    device.workers.held = lambda _: False
+    device.workers.withdraw()
+    taken = [words_of(step) for step in device.workers.work()]
+    assert done.result(5) is None
+    assert taken.count("release the update locks of app 7") == 1
+    images = {c.service_name: c.config.image for c in device.workers.world.containers}
+    assert images == {"web": "sha256:new:latest", "db": "sha256:db:latest"} or "new:latest" in images["web"]
+    assert not device.state().applying
+
+
+def test_an_app_that_leaves_the_target_during_a_purge_is_removed_after_it(device: Ordered) -> None:
+    device.workers.held = lambda step: isinstance(step, StartService)
+    done = device.order(AppOrder(verb="purge", app_id=7))
+    device.workers.work()
+    device.change(msgspec.structs.replace(target(), version=2, apps=()))
+    device.workers.held = lambda _: False
+    device.workers.release()
+    taken = device.workers.work()
+    assert done.result(5) is None
+    world = device.workers.world
+    assert (world.containers, world.networks, world.locks) == ((), (), {})
+    assert isinstance(taken[-1], ReleaseLocks)
+    assert not device.state().applying
