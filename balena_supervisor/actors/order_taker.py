@@ -8,9 +8,11 @@ from concurrent.futures import Future
 
 from balena_supervisor.actors.order_desk import OrderDesk
 from balena_supervisor.actors.orders import Entry
+from balena_supervisor.actors.reboots import REBOOTS_LIMIT, Reboots
 from balena_supervisor.clock import iso
-from balena_supervisor.errors import Locked, OrderEnded, record_of
+from balena_supervisor.errors import Locked, OrderEnded, SupervisorError, record_of
 from balena_supervisor.messages import AppOrder, CancelOrder, DeviceOrder, GoDown, Order, ServiceOrder
+from balena_supervisor.model.state import Waiting
 from balena_supervisor.runtime.actor import Actor, Pending, handles
 from balena_supervisor.runtime.output import log
 from balena_supervisor.state.orders import words_of_order
@@ -26,13 +28,14 @@ class OrderTaker(Actor):
     waits to be found healthy."""
 
     desk: OrderDesk
+    reboots: Reboots
     host_update_pending: Callable[[], bool]
     #: monotonic second since which nothing can be planned
     _held_up_since: float | None = None
 
     @abstractmethod
-    def stayed(self) -> None:
-        """The host has refused to go down."""
+    def retry_limit_s(self) -> float:
+        """The longest back-off."""
 
     @abstractmethod
     def look_soon(self) -> None:
@@ -71,6 +74,30 @@ class OrderTaker(Actor):
     def go_on(self) -> None:
         """Planning is possible again."""
         self._held_up_since = None
+
+    def reboot_for(self, services: tuple[str, ...], version: int, now: float, *, ready: bool) -> Waiting:
+        """When nothing else is left to do, the device is rebooted for these services, as if a user had asked."""
+        names = ", ".join(services)
+        if not self.reboots.allowed(version):
+            text = f"{names}: the device was rebooted {REBOOTS_LIMIT} times for this target, and is not again"
+            return Waiting(subject="device", reason=text)
+        if ready and now >= self.reboots.retry_at and self.reboots.begin(version):
+            log("warn", "device", "is to be rebooted", reason=f"{names} can be started after a reboot only")
+            try:
+                self.when_done(self.take_order(DeviceOrder(verb="reboot")).future, self._rebooted)
+            except SupervisorError as error:  # an update of the host OS is not finished
+                log("warn", "device", "cannot be rebooted yet", reason=error.message)
+                self.stayed()
+        retry_at = self.reboots.retry_at if self.reboots.retry_at > now else None
+        return Waiting(subject="device", reason=f"{names}: started after a reboot of the device", retry_at=retry_at)
+
+    def _rebooted(self, done: Future[None]) -> None:
+        if done.exception() is not None:
+            self.stayed()
+            self.look_soon()
+
+    def stayed(self) -> None:
+        self.reboots.failed(self.clock.monotonic(), self.retry_limit_s())
 
     def goes_down(self) -> bool:
         """Whether the device is about to go down: then no step is taken any more."""

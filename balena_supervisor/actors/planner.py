@@ -20,7 +20,7 @@ from balena_supervisor.actors.local_mode import LocalMode
 from balena_supervisor.actors.order_desk import OrderDesk
 from balena_supervisor.actors.order_taker import OrderTaker
 from balena_supervisor.actors.picture import WORKERS, Picture, worker_of
-from balena_supervisor.actors.reboots import REBOOTS_LIMIT, Reboots
+from balena_supervisor.actors.reboots import Reboots
 from balena_supervisor.actors.taking_back import TakingBack
 from balena_supervisor.actors.telling import Telling
 from balena_supervisor.actors.trials import Trials
@@ -39,14 +39,12 @@ from balena_supervisor.errors import (
     Locked,
     NoSpace,
     RemoteError,
-    SupervisorError,
     Withdrawn,
 )
 from balena_supervisor.messages import (
     ApplyNow,
     ConfigChanged,
     ContainersChanged,
-    DeviceOrder,
     GetComposedTarget,
     GetSeq,
     ImagesChanged,
@@ -108,8 +106,8 @@ class Planner(OrderTaker):
             SnapshotStore(database), self.post, self.clock, self.when_done, self.after, self.look_soon
         )
         self._trials = Trials(TrialStore(database))
-        self._reboots = Reboots(RebootStore(database), self._picture.host.boot_id)
-        self._aim = Aim(self._picture, self._apply, self.desk, self._trials, self._reboots)
+        self.reboots = Reboots(RebootStore(database), self._picture.host.boot_id)
+        self._aim = Aim(self._picture, self._apply, self.desk, self._trials, self.reboots)
         self._taking_back = TakingBack(self.post, self._commit_store, Rebuild(database, COMMITS))
         self._picture.target_lost = ConfigStore(database).get(TARGET_LOST) or ""
         self._picture.commits = self._commit_store.all()
@@ -254,7 +252,7 @@ class Planner(OrderTaker):
         under_way = bool(self._apply.subjects() or self._picture.busy())
         applied = planned.empty and not under_way and not self.desk.orders.active()
         if look.reboots:
-            waiting.append(self._reboot(look.reboots, now, ready=applied))
+            waiting.append(self.reboot_for(look.reboots, self._picture.target.version, now, ready=applied))
             applied = False
         if applied and self._apply.applying:
             log("success", "device state", "target is applied", version=self._picture.target.version)
@@ -264,30 +262,6 @@ class Planner(OrderTaker):
         self._arm_retry(now)
         self._tell_waits()
         self._publish_soon()
-
-    def _reboot(self, services: tuple[str, ...], now: float, *, ready: bool) -> Waiting:
-        """When nothing else is left to do, the device is rebooted for these services, as if a user had asked."""
-        names, version = ", ".join(services), self._picture.target.version
-        if not self._reboots.allowed(version):
-            text = f"{names}: the device was rebooted {REBOOTS_LIMIT} times for this target, and is not again"
-            return Waiting(subject="device", reason=text)
-        if ready and now >= self._reboots.retry_at and self._reboots.begin(version):
-            log("warn", "device", "is to be rebooted", reason=f"{names} can be started after a reboot only")
-            try:
-                self.when_done(self.take_order(DeviceOrder(verb="reboot")).future, self._rebooted)
-            except SupervisorError as error:  # an update of the host OS is not finished
-                log("warn", "device", "cannot be rebooted yet", reason=error.message)
-                self.stayed()
-        retry_at = self._reboots.retry_at if self._reboots.retry_at > now else None
-        return Waiting(subject="device", reason=f"{names}: started after a reboot of the device", retry_at=retry_at)
-
-    def _rebooted(self, done: Future[None]) -> None:
-        if done.exception() is not None:
-            self.stayed()
-            self.look_soon()
-
-    def stayed(self) -> None:
-        self._reboots.failed(self.clock.monotonic(), self._retry_limit_s())
 
     def _blocked(self, waiting: tuple[Waiting, ...]) -> None:
         self._apply.blocked(waiting)
@@ -329,7 +303,7 @@ class Planner(OrderTaker):
             try:
                 self._commit_store.set(update.app_id, update.commit)
             except DatabaseRefused as error:
-                failure = self._apply.commit_failed(update, error.record(), now=now, limit_s=self._retry_limit_s())
+                failure = self._apply.commit_failed(update, error.record(), now=now, limit_s=self.retry_limit_s())
                 log("error", "planner", error.message, tries=failure.count)
         if failure is not None:
             return [backing_off(update.subject, failure)]
@@ -347,7 +321,7 @@ class Planner(OrderTaker):
     def _failed(self, entry: InFlight, error: ErrorRecord) -> None:
         order = self.desk.orders.of_step(entry.step) if error.code != Withdrawn.code else None
         now = self.clock.monotonic()
-        failure = self._apply.failed(entry, error, now=now, limit_s=self._retry_limit_s(), ordered=order is not None)
+        failure = self._apply.failed(entry, error, now=now, limit_s=self.retry_limit_s(), ordered=order is not None)
         text = f"cannot {entry.words}: {cause_of(error)}"
         if order is not None:
             self.desk.orders.end(order, RemoteError(error))
@@ -361,7 +335,7 @@ class Planner(OrderTaker):
             level: Level = "warn" if error.code == NoSpace.code else "error"
             log(level, "step", text, tries=failure.count, again_in_s=round(failure.retry_at - now))
 
-    def _retry_limit_s(self) -> float:
+    def retry_limit_s(self) -> float:
         return self._picture.configuration_or_default.poll_interval_ms / 1000
 
     def _arm_retry(self, now: float) -> None:
