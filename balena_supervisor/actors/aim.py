@@ -9,7 +9,7 @@ from balena_supervisor.actors.apply import Apply
 from balena_supervisor.actors.order_desk import OrderDesk
 from balena_supervisor.actors.picture import Picture
 from balena_supervisor.actors.reboots import Reboots
-from balena_supervisor.actors.trials import Trials
+from balena_supervisor.actors.trials import DEVICE, Trials
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.orders import app_of
@@ -82,7 +82,7 @@ class Aim:
             reboot_wanted=bool(reboots),
         )
         planned = plan(world, target, rules=orders.rules(rules, world, target), busy=busy, memory=memory)
-        disturbed = frozenset(app_of(order) for order in orders.active())
+        disturbed = frozenset(app_of(order) for order in orders.active()) | ({DEVICE} if planned.gated else set())
         waiting, again = self._trials.looked(
             target, world, planned, disturbed, self._apply.back_off.failures, now=now, at=at
         )

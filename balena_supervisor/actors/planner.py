@@ -228,6 +228,7 @@ class Planner(OrderTaker):
         waiting_for = self._local_mode_wait() or self._picture.incomplete()
         if waiting_for:
             busy = self._picture.busy() | self._apply.subjects()
+            self._trials.begin_anew(self.clock.monotonic())
             self.hold_up(waiting_for[0].reason, busy, free=self._picture.seen_containers() == ())
             self._blocked(waiting_for)
             return

@@ -17,6 +17,9 @@ from balena_supervisor.state.rollback import Trial, begin, definition, images_of
 from balena_supervisor.state.words import app_and_service_of, words_of
 from balena_supervisor.state.world import World
 
+#: in place of an app id, as something is done with the whole device
+DEVICE = 0
+
 
 class Trials:
     """What takes the place of a bad release, which images it needs, and which releases are not settled yet."""
@@ -87,14 +90,15 @@ class Trials:
         now: float,
         at: str,
     ) -> tuple[list[Waiting], bool]:
-        """After a look: what waits for the end of its trial, and whether a release was given up just now."""
+        """After a look: what waits for the end of its trial, and whether a release was given up just now. ``disturbed``
+        are apps that a user or the supervisor itself stops and starts; their trials begin anew."""
         waiting: list[Waiting] = []
         gave_up = False
         for app in target:
             trial = self._trials.get(app.app_id)
             if trial is None:
                 continue
-            if app.app_id in disturbed:
+            if app.app_id in disturbed or DEVICE in disturbed:
                 self._trials[app.app_id] = Trial(commit=trial.commit, begun_at=now)
                 continue
             mine = [c for c in world.containers if c.app_id == app.app_id]
@@ -113,6 +117,11 @@ class Trials:
                     Waiting(subject=f"app:{app.app_id}", app_id=app.app_id, reason=reason, retry_at=verdict.until)
                 )
         return waiting, gave_up
+
+    def begin_anew(self, now: float) -> None:
+        """Nothing can be seen of the services: what they did meanwhile says nothing about their release."""
+        for app_id, trial in self._trials.items():
+            self._trials[app_id] = Trial(commit=trial.commit, begun_at=now)
 
     def on_trial(self, app_id: int) -> bool:
         return app_id in self._trials
