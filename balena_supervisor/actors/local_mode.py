@@ -47,17 +47,23 @@ class LocalMode:
 
     def hindrance(self, *, local_mode: bool) -> str:
         """Why nothing may be planned yet; ``""`` when the switch is done. Begins what is missing for it."""
-        if self._working:
-            return self._working
+        if not self._working:
+            try:
+                self._begin(local_mode=local_mode)
+            except DatabaseRefused as error:
+                self._try_again_later(error)
+        return self._working
+
+    def _begin(self, *, local_mode: bool) -> None:
+        """Raises ``DatabaseRefused``."""
         if self._has_snapshot is None:
             self._has_snapshot = self._there_is_one()
         if local_mode == self._has_snapshot:
-            return ""
+            return
         if local_mode:
             self._ask("resources", GetInventory(), TAKING, lambda kept: self._store.save(kept, iso(self._clock.now())))
         else:
             self._leave()
-        return self._working
 
     def _there_is_one(self) -> bool:
         try:
@@ -89,13 +95,16 @@ class LocalMode:
         try:
             then(done.result())
         except Exception as error:  # noqa: BLE001  # of another process, or of the database: tried again
-            self._working = f"the switch of local mode waits: {record_of(error).message}"
-            if isinstance(error, DatabaseRefused):
-                log("warn", "local mode", "cannot be switched yet", reason=error.message, retry_in_s=RETRY_S)
-            self._later(RETRY_S, self._again)
+            self._try_again_later(error)
         if not self._working:
             self._has_snapshot = None
         self._look()
+
+    def _try_again_later(self, error: BaseException) -> None:
+        self._working = f"the switch of local mode waits: {record_of(error).message}"
+        if isinstance(error, DatabaseRefused):
+            log("warn", "local mode", "cannot be switched yet", reason=error.message, retry_in_s=RETRY_S)
+        self._later(RETRY_S, self._again)
 
     def _again(self) -> None:
         self._working, self._has_snapshot = "", None

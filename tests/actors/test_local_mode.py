@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +101,54 @@ def test_a_switch_that_fails_is_tried_again_and_holds_up_the_plan_meanwhile(devi
     device.advance(5.1)
     device.workers.work()
     assert device.store().load() is None
+
+
+def full(device: Switched, table: str) -> None:
+    with sqlite3.connect(device.database) as by_hand:
+        by_hand.execute(
+            f"CREATE TRIGGER full BEFORE DELETE ON {table} BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+        )
+
+
+def test_a_snapshot_that_can_neither_be_read_nor_removed_is_a_wait(device: Switched) -> None:
+    EngineSnapshot.insert(snapshot="{broken", timestamp="").execute(open_database(device.database))
+    full(device, "engineSnapshot")
+    device.meet(target(web()))
+    device.switch(local=False)
+    assert device.workers.work() == []
+    (wait,) = device.state().waiting
+    assert "database or disk is full" in wait.reason
+    with sqlite3.connect(device.database) as by_hand:
+        by_hand.execute("DROP TRIGGER full")
+    device.advance(5.1)
+    assert device.workers.work() != []
+
+
+def test_a_snapshot_that_cannot_be_removed_is_removed_when_there_is_room(device: Switched) -> None:
+    device.store().save(NOTED, "2026-11-28T00:00:00.000Z")
+    full(device, "engineSnapshot")
+    device.meet(target(web()))
+    device.workers.work()
+    device.switch(local=False)
+    (wait,) = device.state().waiting
+    assert "database or disk is full" in wait.reason
+    with sqlite3.connect(device.database) as by_hand:
+        by_hand.execute("DROP TRIGGER full")
+    device.advance(5.1)
+    device.workers.work()
+    assert device.store().load() is None
+    assert not device.state().waiting
+
+
+def test_a_mode_that_changes_while_the_switch_is_under_way_is_followed(device: Switched) -> None:
+    device.store().save(NOTED, "2026-11-28T00:00:00.000Z")
+    device.meet(target(web()))
+    device.workers.work()
+    device.workers.post.refusal = SupervisorError("the engine is busy")
+    device.switch(local=False)
+    device.switch(local=True)
+    device.workers.post.refusal = None
+    device.advance(5.1)
+    device.workers.work()
+    assert device.store().load() == NOTED
+    assert not device.state().waiting
