@@ -52,6 +52,8 @@ class Simulation:
         self.busy = start.busy
         self.target = target
         self.rules = rules
+        #: names of images of which the engine has lost a part
+        self.broken: frozenset[str] = frozenset()
         self.made: Counter[str] = Counter()
         #: app ids of which a user holds an update lock
         self.user_locks: set[int] = set()
@@ -62,7 +64,7 @@ class Simulation:
         return recompose(self.target, self.world.images)
 
     def plan(self) -> Plan:
-        memory = Memory(stopped=self.stopped)
+        memory = Memory(stopped=self.stopped, broken=self.broken)
         return plan(self.world, self.composed(), rules=self.rules, busy=self.busy, memory=memory)
 
     def end_of_what_was_under_way(self) -> None:
@@ -106,6 +108,8 @@ class Simulation:
         before = self.world
         if isinstance(step, TakeLocks) and step.app_id in self.user_locks and not step.force:
             return
+        if isinstance(step, PullImage) and step.anew:
+            self.broken -= {step.ref.name}
         if isinstance(step, CreateNetwork | CreateVolume | PullImage):
             self.made[step.subject] += 1
         if isinstance(step, StartService) and not _of_service(before, step.service):
@@ -127,6 +131,8 @@ class Simulation:
             assert for_network or one.service_name in self.world.locks.get(one.app_id, ()), f"no lock for {step}"
         if isinstance(step, HandOver):
             assert strategy_of(step.service.config.labels) == HAND_OVER
+        if isinstance(step, RemoveImage):
+            assert step.row.ref not in self.rules.kept, f"{step.row} is kept"
         if isinstance(step, RemoveVolume):
             apps = [app for app in self.composed() if app.app_id == step.volume.app_id]
             same = [v for app in apps for v in app.volumes if v.name == step.volume.name]
@@ -137,6 +143,8 @@ class Simulation:
         if isinstance(step, SaveImages):
             missing = [ref.name for ref in step.refs if not any(same_image(name, ref.name) for name in self.engine)]
             return f"the engine has no {missing}" if missing else ""
+        if isinstance(step, StartService | HandOver) and step.service.image_name in self.broken:
+            return f"the engine has lost a part of {step.service.image_name}"
         return refusal(self.world, step)
 
     def half(self, step: Step) -> None:
