@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,20 +213,21 @@ def test_a_new_target_is_not_held_up_by_an_order_that_only_waits(device: Ordered
 
 
 def test_a_service_that_was_stopped_while_the_disk_was_full_is_noted_when_it_is_stopped_again(device: Ordered) -> None:
-    database = open_database(device.database)
-    database.execute_sql(  # type: ignore[no-untyped-call]  # peewee has no types
-        "CREATE TRIGGER full BEFORE INSERT ON config WHEN NEW.key = 'stoppedServices' "
-        "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
-    )
+    with sqlite3.connect(device.database) as by_hand:
+        by_hand.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON config WHEN NEW.key = 'stoppedServices' "
+            "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+        )
     refused = device.order(STOP_WEB)
     device.workers.work()
     with pytest.raises(SupervisorError, match="disk is full"):
         refused.result(5)
-    database.execute_sql("DROP TRIGGER full")  # type: ignore[no-untyped-call]  # peewee has no types
+    with sqlite3.connect(device.database) as by_hand:
+        by_hand.execute("DROP TRIGGER full")
     done = device.order(STOP_WEB)
     device.workers.work()
     assert done.result(5) is None
-    assert OrderStore(database).stopped() == frozenset({(7, "web")})
+    assert OrderStore(open_database(device.database)).stopped() == frozenset({(7, "web")})
 
 
 def test_a_reboot_that_the_host_was_asked_for_cannot_be_cancelled(device: Ordered) -> None:
