@@ -60,6 +60,10 @@ class Troubled(Simulation):
             self.carry_out(step)
         elif end == "half":
             self.half(step)
+        self.ended(step, end)
+
+    def ended(self, step: Step, end: str) -> None:
+        """What those learn who wait for the end of a step."""
 
     def _show(self) -> None:
         """What the workers say of the engine, and what they are at."""

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
+from balena_supervisor.model.resource import Network, Volume
+from balena_supervisor.model.service import Container
 from balena_supervisor.state.features import SUPERVISOR_API
 from balena_supervisor.state.plan import Plan
 from balena_supervisor.state.words import app_and_service_of
@@ -73,5 +75,5 @@ def test_a_frozen_app_stays_as_it_is_until_it_thaws(case: Case) -> None:
 def of_apps(world: World, app_ids: frozenset[int]) -> list[object]:
     """All of these apps but the containers that a wrong ``supervisor0`` takes with it."""
     containers = [c for c in world.containers if SUPERVISOR_API not in c.config.labels]
-    things = (*containers, *world.networks, *world.volumes)
+    things: tuple[Container | Network | Volume, ...] = (*containers, *world.networks, *world.volumes)
     return [*(thing for thing in things if thing.app_id in app_ids), {i: world.locks.get(i) for i in app_ids}]
