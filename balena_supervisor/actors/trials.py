@@ -147,8 +147,6 @@ class Trials:
 
 def _open_reason(app_id: int, planned: Plan, failures: Mapping[str, Failure]) -> str | None:
     """What the plan still has to do for an app, in words; None when nothing is left."""
-    if planned.gated:
-        return "network supervisor0 comes first"
     for step in planned.steps:
         if app_and_service_of(step)[0] == app_id:
             failure = failures.get(step.subject)
