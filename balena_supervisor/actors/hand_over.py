@@ -50,12 +50,12 @@ class HandOvers:
         report.doing("Handing over", old.container_id)
         quiet = ContainerReport(report.tick, report.shown, lambda _status, _id: None, report.unreadable)
         try:
-            is_there = self._set_aside(old, report)
+            is_up = self._set_aside(old, report)
             others = [container for container in present if container.container_id != old.container_id]
             start = StartService(service=step.service, device_name=step.device_name)
             new_id = self._jobs.install(start, others, quiet)
             self._start(step, new_id, quiet)
-            if is_there:
+            if is_up:
                 self._wait(step, new_id, quiet, ended)
         except Withdrawn:
             raise
@@ -63,17 +63,20 @@ class HandOvers:
             self._put_back(step, new_id, report)
             raise
         self._jobs.kill(old, report)
+        with suppress(SupervisorError):
+            # not before: a repeat after a death between the file and here need not wait for another one
+            self._locks.take_signal(step.service.app_id, step.service.service_name)
 
     def _set_aside(self, old: Container, report: ContainerReport) -> bool:
-        """Free the name for the new container. False: it is gone, so nobody has to be waited for."""
+        """Free the name for the new container. False: it does not run any more, so nothing has to be waited for."""
         try:
             # else the engine would start it again between its end and its removal
             self._engine.set_restart_policy(old.container_id, "no")
             self._jobs.rename_to(old.container_id, _name_aside(old))
         except NotFound:
             return False
-        self._jobs.look(old.container_id, report)
-        return True
+        there = self._jobs.look(old.container_id, report)
+        return there is not None and there.status in _UP
 
     def _start(self, step: HandOver, new_id: str, report: ContainerReport) -> None:
         new = self._jobs.look(new_id, report)
@@ -85,7 +88,7 @@ class HandOvers:
     def _wait(self, step: HandOver, new_id: str, report: ContainerReport, ended: threading.Event) -> None:
         service, end = step.service, self._clock.monotonic() + step.timeout_s
         for count in itertools.count():
-            if self._locks.take_signal(service.app_id, service.service_name):
+            if self._locks.take_signal(service.app_id, service.service_name, keep=True):
                 return
             if count % _LOOKS == 0 and self._has_taken_over(step, new_id, report):
                 return

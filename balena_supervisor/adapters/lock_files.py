@@ -117,8 +117,9 @@ class LockFiles:
                             if len(own) == 1:
                                 _remove_own(folder, own[0])
 
-    def take_signal(self, app_id: int, service: str) -> bool:
-        """Whether the service has said that its new container took over. What says so is removed."""
+    def take_signal(self, app_id: int, service: str, *, keep: bool = False) -> bool:
+        """Whether the service has said that its new container took over. What says so is removed, unless it is to be
+        kept."""
         seen = False
         with (
             _in_words(f"look for the hand-over file of service {service}"),
@@ -127,9 +128,11 @@ class LockFiles:
             _service(app, service) as folder,
         ):
             for name in HAND_OVER_NAMES:
-                with suppress(FileNotFoundError, IsADirectoryError):
-                    os.unlink(name, dir_fd=folder)
+                status = _status(folder, name)
+                if status is not None and not stat.S_ISDIR(status.st_mode):
                     seen = True
+                    if not keep:
+                        os.unlink(name, dir_fd=folder)
         return seen
 
     # --- parts ------------------------------------------------------------------------------------------------

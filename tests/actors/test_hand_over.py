@@ -258,6 +258,23 @@ def test_a_restarted_actor_goes_on_with_a_hand_over_and_heeds_a_file_that_came_m
     ended(containers, containers.begin(step), new)
 
 
+@pytest.mark.parametrize("call", [f"POST {STOP}", "DELETE /containers/"])
+@pytest.mark.parametrize("phase", ["before", "after"])
+def test_a_hand_over_that_was_cut_off_at_its_end_waits_for_no_second_file(
+    containers: WorkerBench, old: Container, new: Service, call: str, phase: Phase
+) -> None:
+    step = HandOver(container=old, service=new, timeout_s=60)
+    method, _, path = call.partition(" ")
+    containers.engine.die_at(method, path, phase=phase)
+    number = begun(containers, step)
+    signal(containers)
+    assert isinstance(containers.outcome(number), StepFailed)
+    down = containers.post.wait_for(ContainersChanged, lambda event: not event.engine.up)
+    containers.engine.revive()
+    containers.post.wait_for(ContainersChanged, lambda event: event.engine.up and event.seq > down.seq)
+    ended(containers, containers.begin(step), new)
+
+
 CALLS = ["POST /update$", "POST /rename$", f"POST {CREATE}", f"POST {START}", f"POST {STOP}", "DELETE /containers/"]
 PHASES: list[Phase] = ["before", "after"]
 

@@ -269,6 +269,7 @@ def test_a_place_that_cannot_be_read_is_told_in_words(folder: Path, locks: LockF
 def test_a_hand_over_file_is_seen_once(folder: Path, locks: LockFiles, name: str) -> None:
     assert not locks.take_signal(APP, "a")
     put(folder / f"77/a/{name}")
+    assert locks.take_signal(APP, "a", keep=True)
     assert locks.take_signal(APP, "a")
     assert not locks.take_signal(APP, "a")
     (folder / f"77/a/{name}").mkdir()
