@@ -34,6 +34,8 @@ REPLACEMENTS_S = 600.0
 #: a step done so often within this time has no effect, and waits
 REPEATS_LIMIT = 10
 REPEATS_S = 60.0
+#: with these, an engine leaves nothing standing still that was not stopped
+_ALWAYS_UP = {"always", "unless-stopped"}
 #: how soon room on the disk is looked for again, at most
 NO_SPACE_RETRY_S = 30.0
 
@@ -64,6 +66,7 @@ class Apply:
         #: subject and differing fields -> the monotonic seconds at which the service was replaced for them
         self._replacements: dict[tuple[str, tuple[str, ...]], deque[float]] = {}
         self._stopped: set[str] = set()
+        self._has_looked = False
         self._version = 0
         self._loops: dict[tuple[str, tuple[str, ...]], str] = {}
         #: locks of users that have stood in the way, by app
@@ -237,8 +240,13 @@ class Apply:
 
     def stopped(self, world: World, target: Iterable[ComposedApp]) -> frozenset[str]:
         """Containers that stand still because the target or a user says or said so; forgotten when they run or are
-        gone."""
+        gone. Those that a supervisor before this one had stopped and not removed yet when it was killed count too: it
+        held the locks of their apps."""
         exited = {container.container_id for container in world.containers if container.status == "exited"}
+        if not self._has_looked:
+            self._has_looked = True
+            cut_off = [c for c in world.containers if c.app_id in world.locks and c.config.restart in _ALWAYS_UP]
+            self._stopped |= {container.container_id for container in cut_off}
         resting = {
             (app.app_id, service.service_name) for app in target for service in app.services if not service.running
         }

@@ -298,6 +298,32 @@ def test_an_order_that_the_planner_did_not_live_to_end_is_reported_and_not_repea
     later.ref.stop()
 
 
+@pytest.mark.parametrize(
+    ("locked", "restart", "started"), [(True, "always", ["start web"]), (False, "always", []), (True, "no", [])]
+)
+def test_what_a_killed_supervisor_had_stopped_and_not_removed_yet_runs_again(
+    device: Ordered, locked: bool, restart: str, started: list[str]
+) -> None:
+    """By the locks that it left. Others may have stopped what has none, and what is not always up may have ended."""
+    device.change(
+        target(*(msgspec.structs.replace(s, composition={"restart": restart}) for s in services()), version=2)
+    )
+    device.workers.work()
+    world = device.workers.world
+    changed = tuple(
+        msgspec.structs.replace(c, status="exited") if c.service_name == "web" else c for c in world.containers
+    )
+    device.workers.world = msgspec.structs.replace(
+        world, containers=changed, locks={7: frozenset({"web", "db"})} if locked else {}
+    )
+    later = device.again()
+    later.meet(target(*(msgspec.structs.replace(s, composition={"restart": restart}) for s in services()), version=2))
+    taken = words(later.workers.work())
+    assert [text for text in taken if "locks" not in text] == started
+    assert [text for text in taken if "release" in text] == (["release the update locks of app 7"] if locked else [])
+    later.ref.stop()
+
+
 def test_a_reboot_takes_the_locks_of_all_apps_and_then_asks_the_host(device: Ordered) -> None:
     done = device.order(DeviceOrder(verb="reboot"))
     taken = device.workers.work()
