@@ -6,6 +6,7 @@ comes, so that progress of pulls and events are not held up. Whoever hangs up on
 
 from __future__ import annotations
 
+import itertools
 import re
 import select
 import socket
@@ -20,10 +21,11 @@ from typing import Literal
 
 from tests.runtime.toy_supervisor import alive
 
-Phase = Literal["before", "after"]
+Phase = Literal["before", "during", "after"]
 #: connections at a time; all threads are there from the beginning, so that a test need not know of them
 _THREADS = 96
 _NO_BODY = {204, 304}
+_PULL = "POST /images/create"
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Call:
 class Hook:
     """What is done at the ``nth`` call of a kind; of any, when it is empty.
 
-    ``before``: the engine does not know of the call yet, and never will if the caller dies now. ``after``: the engine
-    has carried it out, and the caller does not know yet; of a pull, the last of its progress is held back.
+    ``before``: the engine does not know of the call yet, and never will if the caller dies now. ``during``: it may be
+    at work on it; of a pull, the first of its progress has come. ``after``: it has carried it out, and the caller does
+    not know yet; of a pull, the end of its progress is held back.
     """
 
     kind: str
@@ -120,6 +123,7 @@ class EngineGate:
             self._counts.clear()
 
     def calls(self) -> list[Call]:
+        """Those that were passed on."""
         with self._lock:
             return list(self._calls)
 
@@ -164,34 +168,34 @@ class EngineGate:
         method, target, _ = question.partition(b"\r\n")[0].decode().split(" ")
         if method not in {"POST", "DELETE"}:
             link.ask(question)
-            link.pass_answer(lambda: None)
+            link.pass_answer()
             return
         path = re.sub(r"^/v[0-9.]+(?=/)", "", target.partition("?")[0])
         call = Call(kind_of(method, path), path, link.pid)
-        before, after = self._note(call)
-        for hook in before:
-            hook.run(call)
-        if before:
-            link.settle()
-        link.ask(question)
+        hooks = self._note(call)
 
-        def answered() -> None:
-            for hook in after:
+        def act(phase: Phase) -> None:
+            mine = [hook for hook in hooks if hook.phase == phase]
+            for hook in mine:
                 hook.run(call)
-            if after:
+            if mine:
                 link.settle()
 
-        link.pass_answer(answered)
-
-    def _note(self, call: Call) -> tuple[list[Hook], list[Hook]]:
-        """The hooks of this call; each is there for one."""
+        act("before")
         with self._lock:
             self._calls.append(call)
-            self._counts[call.kind] += 1
-            counts = {call.kind: self._counts[call.kind], "": len(self._calls)}
-            mine = [hook for hook in self._hooks if counts.get(hook.kind) == hook.nth]
+        link.ask(question)
+        if call.kind != _PULL:
+            act("during")
+        link.pass_answer(act)
+
+    def _note(self, call: Call) -> list[Hook]:
+        """The hooks of this call; each is there for one."""
+        with self._lock:
+            self._counts.update([call.kind, ""])
+            mine = [h for h in self._hooks if h.kind in {call.kind, ""} and self._counts[h.kind] == h.nth]
             self._hooks = [hook for hook in self._hooks if hook not in mine]
-        return [hook for hook in mine if hook.phase == "before"], [hook for hook in mine if hook.phase == "after"]
+        return mine
 
 
 def kind_of(method: str, path: str) -> str:
@@ -232,19 +236,20 @@ class _Link:
     def ask(self, question: bytes) -> None:
         self._engine.sendall(question)
 
-    def pass_answer(self, before_its_end: Callable[[], None]) -> None:
+    def pass_answer(self, act: Callable[[Phase], None] = lambda _: None) -> None:
+        """``act`` is called before its end, and in a pull also when it has begun."""
         while b"\r\n\r\n" not in self._answered:
             self._answered += self._from_engine()
         end = self._answered.index(b"\r\n\r\n") + 4
         head, self._answered = self._answered[:end], self._answered[end:]
         if re.search(rb"\r\ntransfer-encoding: *chunked\r\n", head, re.IGNORECASE):
             self._caller.sendall(head)
-            self._pass_chunks(before_its_end)
+            self._pass_chunks(act)
             return
         length = 0 if int(head.split(b" ", 2)[1]) in _NO_BODY else _length(head)
         while len(self._answered) < length:
             self._answered += self._from_engine()
-        before_its_end()
+        act("after")
         self._caller.sendall(head + self._answered[:length])
         self._answered = self._answered[length:]
 
@@ -255,8 +260,8 @@ class _Link:
                 select.select([self._caller], [], [], 1)
             raise _HungUp
 
-    def _pass_chunks(self, before_its_end: Callable[[], None]) -> None:
-        while True:
+    def _pass_chunks(self, act: Callable[[Phase], None]) -> None:
+        for count in itertools.count():
             while b"\r\n" not in self._answered:
                 self._answered += self._from_engine()
             size = int(self._answered.partition(b"\r\n")[0].partition(b";")[0], 16)
@@ -264,11 +269,13 @@ class _Link:
             while len(self._answered) < end:
                 self._answered += self._from_engine()
             if size == 0:
-                before_its_end()
+                act("after")
             self._caller.sendall(self._answered[:end])
             self._answered = self._answered[end:]
             if size == 0:
                 return
+            if count == 0:
+                act("during")
 
     def _from_caller(self) -> bytes:
         """More of a question. The engine says nothing meanwhile: what can be read from it is its end."""

@@ -34,10 +34,12 @@ from tools.dev_parts.registry import free_port
 WHOLE = "nursery"
 ACTORS = ("containers", "planner", "images", "resources", "target-state", "http", "root")
 SERVICES = ("db", "web", "job")
-_SCRIPT = """\
+#: what the services do, by the role that they are given
+SCRIPT = """\
 case $ROLE in
 db) echo "$RELEASE" >> /data/log ;;
 web) : > /tmp/balena/handover-complete ;;
+guard) : > /tmp/balena/updates.lock ;;
 esac
 while :; do busybox sleep 1000 & wait $!; done
 """
@@ -62,8 +64,8 @@ class KillSite:
 
     # --- what it is told --------------------------------------------------------------------------------------
 
-    def body(self, release: str, **others: Any) -> dict[str, Any]:
-        """The target of a release that differs in everything from the other one. ``others`` are further apps."""
+    def body(self, release: str) -> dict[str, Any]:
+        """The target of a release that differs in everything from the other one."""
         store, main = self.images[release]
         own: dict[str, Any] = {"front": {}, f"net-{release}": {}}
         services: dict[str, dict[str, Any]] = {
@@ -73,9 +75,7 @@ class KillSite:
         }
         for name, fields in services.items():
             fields["environment"] = {"ROLE": name, "RELEASE": release}
-        made = target(self.app_id, services, volumes={"data": {}}, networks=own, release=release)
-        made["local"]["apps"] |= others
-        return made
+        return target(self.app_id, services, volumes={"data": {}}, networks=own, release=release)
 
     def update(self, *hooks: Hook, then: Callable[[], object] = lambda: None) -> None:
         """Go to the other release, while the hooks do what they are there for, and see that all is well at the end."""
@@ -247,7 +247,7 @@ def kill_site(engine: docker.APIClient, engine_url: str, make_image: MakeImage) 
     (folder / "run").mkdir()
     site = KillSite(engine, engine_url, folder)
     try:
-        site.images = {release: (make_image(_SCRIPT), make_image(_SCRIPT)) for release in "ab"}
+        site.images = {release: (make_image(SCRIPT), make_image(SCRIPT)) for release in "ab"}
         site.supervisor.start()
         site.update()
         yield site

@@ -99,6 +99,20 @@ def test_a_caller_that_is_killed_before_a_call_has_not_made_it(
     assert len(behind.calls_of("POST", "/networks/create$")) == count
 
 
+def test_an_engine_that_hangs_over_a_call_can_be_met_during_it(
+    gate: EngineGate, caller: Engine, behind: SimulatedEngine
+) -> None:
+    hanging = behind.hang("POST", "/networks/create$")
+
+    def let_go(_: Call) -> None:
+        hanging.wait_reached()
+        hanging.release()
+
+    hook = gate.hook(CREATE, 1, "during", let_go)
+    caller.create_network({"Name": "one"})
+    assert hook.wait().kind == CREATE
+
+
 def test_what_goes_wrong_in_a_hook_is_raised_in_the_test(gate: EngineGate, caller: Engine) -> None:
     hook = gate.hook("", 1, "before", lambda _: os.kill(0, 1_000_000))
     caller.create_network({"Name": "one"})
@@ -117,14 +131,16 @@ def test_progress_of_a_pull_passes_as_it_comes_and_its_end_is_held_back(
 ) -> None:
     behind.add_remote_image("shop/web:1", paused=True)
     seen: list[str] = []
+    begun = gate.hook("POST /images/create", 1, "during", lambda _: seen.append("begun"))
     gate.hook("POST /images/create", 1, "after", lambda _: seen.append("end"))
     lines = iter(stream := caller.pull_image("shop/web", "1"))
     assert "Pulling" in next(lines)["status"]
-    assert seen == []
+    begun.wait()
+    assert seen == ["begun"]
     behind.resume_pulls()
     assert list(lines)
     assert stream.done
-    assert seen == ["end"]
+    assert seen == ["begun", "end"]
 
 
 def test_an_engine_that_dies_hangs_up_on_the_caller(

@@ -7,6 +7,7 @@ holds the update locks meanwhile.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 
 import docker
@@ -18,47 +19,51 @@ from tests.integration.kill_site import ACTORS, WHOLE, KillSite, kill_site
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
-#: the changing calls of an update in which nobody dies
-CALLS = {
-    "POST /images/create": 2,
-    "POST /networks/create": 1,
-    "POST /containers/*/stop": 3,
-    "DELETE /containers/*": 3,
-    "DELETE /networks/*": 1,
-    "POST /containers/create": 3,
-    "POST /containers/*/start": 3,
-    "POST /containers/*/update": 1,
-    "POST /containers/*/rename": 1,
+#: the steps of an update in which nobody dies, each as (kind of call, number of the call among those of its kind); what
+#: the last two have in common goes on at the same time
+STEPS: dict[str, list[tuple[str, int]]] = {
+    "pull": [("POST /images/create", 1), ("POST /images/create", 2)],
+    "create network": [("POST /networks/create", 1)],
+    "kill": [(kind, nth) for kind in ("POST /containers/*/stop", "DELETE /containers/*") for nth in (1, 2)],
+    "remove network": [("DELETE /networks/*", 1)],
+    "start": [(kind, nth) for kind in ("POST /containers/create", "POST /containers/*/start") for nth in (1, 2)],
+    "hand over": [
+        ("POST /containers/*/update", 1),
+        ("POST /containers/*/rename", 1),
+        ("POST /containers/create", 3),
+        ("POST /containers/*/start", 3),
+        ("POST /containers/*/stop", 3),
+        ("DELETE /containers/*", 3),
+    ],
 }
 CALLERS = {"images": "images", "networks": "resources", "containers": "containers"}
 PHASES: tuple[Phase, Phase] = ("before", "after")
-
-
 Kill = tuple[str, int, Phase, str]
 
 
 def kills() -> Iterator[Kill]:
-    """Who makes a call at that call, before and after it; each other actor at each kind of call, in turn at all of its
-    moments; everything at each call, in turn before and after it.
+    """Who makes a call at that call, before and after it; each other actor at each step, in turn at all moments of it;
+    everything at each call, in turn before and after it.
 
     Root waits the longer the more often an actor dies within a minute. The whole supervisor is killed in between, so
     that it does not come to that.
     """
     phases = itertools.cycle(PHASES)
-    for shift, (kind, count) in enumerate(CALLS.items()):
-        moments = [(nth, phase) for nth in range(1, count + 1) for phase in PHASES]
-        caller = CALLERS[kind.split("/")[1]]
+    for shift, calls in enumerate(STEPS.values()):
+        moments = [(*call, phase) for call in calls for phase in PHASES]
+        caller = caller_of(calls[0][0])
         others = [actor for actor in ACTORS if actor != caller]
-        kills = [(kind, nth, phase, caller) for nth, phase in moments]
-        kills += [
-            (kind, *moments[place % len(moments)], others[(place + shift) % len(others)])
-            for place in range(len(others))
-        ]
-        every = len(kills) // count
+        kills = [(*moment, caller) for moment in moments]
+        kills += [(*moments[(place + shift) % len(moments)], other) for place, other in enumerate(others)]
+        every = len(kills) // len(calls)
         for place, kill in enumerate(kills):
             yield kill
-            if place % every == 0 and place // every < count:
-                yield kind, place // every + 1, next(phases), WHOLE
+            if place % every == 0 and place // every < len(calls):
+                yield *calls[place // every], next(phases), WHOLE
+
+
+def caller_of(kind: str) -> str:
+    return CALLERS[kind.split("/")[1]]
 
 
 KILLS = list(kills())
@@ -73,15 +78,17 @@ def site(engine: docker.APIClient, engine_url: str, make_image: MakeImage) -> It
 def test_every_call_of_an_update_is_in_the_table(site: KillSite) -> None:
     made: list[dict[str, int]] = []
     site.update(then=lambda: made.append(site.gate.kinds()))
-    assert made == [CALLS]
+    assert made == [Counter(kind for calls in STEPS.values() for kind, _ in calls)]
 
 
-def test_every_actor_is_killed_at_every_kind_of_call_and_all_at_every_call() -> None:
-    calls = {(kind, nth) for kind, count in CALLS.items() for nth in range(1, count + 1)}
-    assert {(kind, victim) for kind, _, _, victim in KILLS} == set(itertools.product(CALLS, (*ACTORS, WHOLE)))
-    assert {(kind, nth) for kind, nth, _, victim in KILLS if victim == WHOLE} == calls
-    by_caller = {kill[:3] for kill in KILLS if kill[3] == CALLERS[kill[0].split("/")[1]]}
-    assert by_caller == {(*call, phase) for call in calls for phase in PHASES}
+def test_every_actor_is_killed_at_every_step_and_all_at_every_call() -> None:
+    for calls in STEPS.values():
+        victims = {victim for kind, nth, _, victim in KILLS if (kind, nth) in calls}
+        assert victims == {*ACTORS, WHOLE}
+        for call in calls:
+            assert [kill[3] for kill in KILLS if kill[:2] == call].count(WHOLE) == 1
+            for phase in PHASES:
+                assert (*call, phase, caller_of(call[0])) in KILLS
 
 
 @pytest.mark.parametrize(("kind", "nth", "phase", "victim"), KILLS)
