@@ -139,7 +139,7 @@ def _fault(service: Service, container: Container | None, trial: Trial) -> str:
     once = container.config.restart in {"", "no", "on-failure"}
     if once and container.status == "exited" and container.exit_code == 0:
         return ""
-    if container.status == "exited" or not is_running(container):
+    if container.status == "restarting" or not is_running(container):
         return f"{name} has ended with exit code {container.exit_code}"
     if trial.starts.get(name) != (container.container_id, container.started_at):
         return f"{name} has ended and was started again"

@@ -96,7 +96,7 @@ def test_a_release_that_proves_itself_is_settled_and_the_images_before_it_go(dev
         ({"status": "exited", "exit_code": 3}, "web has ended with exit code 3"),
         ({"started_at": "2026-11-28T00:00:00Z"}, "web has ended and was started again"),
         ({"health": "unhealthy"}, "web is unhealthy"),
-        ({"status": "restarting", "started_at": "later"}, "web has ended and was started again"),
+        ({"status": "restarting", "exit_code": 3}, "web has ended with exit code 3"),
     ],
 )
 def test_a_release_that_fails_on_trial_is_given_up_at_once(device: Trying, change: dict[str, Any], reason: str) -> None:
