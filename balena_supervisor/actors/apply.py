@@ -225,7 +225,7 @@ class Apply:
         """A step that is done, and is there to be done again at once, has no effect: whatever the reason, it must not
         keep the device busy."""
         times = tuple(self._sent.get((type(step).__name__, step.subject), ()))
-        if len(times) < REPEATS_LIMIT or now - times[0] > REPEATS_S:
+        if len(times) < REPEATS_LIMIT or now >= times[0] + REPEATS_S:
             return None
         words = words_of(step)
         text = f"{words} was done {REPEATS_LIMIT} times in a minute and has to be done again"
