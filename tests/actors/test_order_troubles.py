@@ -19,9 +19,18 @@ from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.state import EngineLink
 from balena_supervisor.state.orders import verb_of
 from balena_supervisor.state.words import words_of
-from balena_supervisor.steps import KillService, ReleaseLocks, StartService, StopService, TakeLocks
+from balena_supervisor.steps import (
+    KillService,
+    PullImage,
+    ReleaseLocks,
+    RemoveImage,
+    StartService,
+    StopService,
+    TakeLocks,
+)
 from tests.actors.test_orders import DB, LOCKED, Ordered, outcome
 from tests.actors.test_planner import target, web
+from tests.actors.test_rollback import managed
 from tests.state import worlds
 
 STOP_WEB = ServiceOrder(verb="stop", app_id=7, service_name="web")
@@ -279,3 +288,16 @@ def test_an_app_that_leaves_the_target_during_a_purge_is_removed_after_it(device
     assert (world.containers, world.networks, world.locks) == ((), (), {})
     assert isinstance(taken[-1], ReleaseLocks)
     assert not device.state().applying
+
+
+def test_the_image_of_what_is_restarted_is_kept_although_the_next_release_does_not_need_it(device: Ordered) -> None:
+    device.workers.deliver(managed())
+    device.workers.work()
+    device.workers.held = lambda step: isinstance(step, PullImage)
+    device.change(target(web(image="new:latest"), version=2))
+    device.workers.work()
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    taken = device.workers.work()
+    assert done.result(5) is None
+    assert not [step for step in taken if isinstance(step, RemoveImage)]
+    assert device.statuses() == {"web": "Running", "db": "Running"}
