@@ -76,6 +76,8 @@ class Orders:
         self._count = 0
         #: entries that have ended since the last call of :meth:`take_ended`
         self._fresh: list[Entry] = []
+        #: apps of which a restart or purge that failed may have taken something: as they were
+        self._taken: dict[int, ComposedApp] = {}
 
     # --- orders come and go -----------------------------------------------------------------------------------
 
@@ -112,6 +114,8 @@ class Orders:
         entry.error = error
         entry.summary = msgspec.structs.replace(entry.summary, outcome=outcome or ("failed" if error else "done"))
         self._fresh.append(entry)
+        if error is not None and entry.stage.former is not None and verb_of(entry.order) in {"restart", "purge"}:
+            self._taken.setdefault(app_of(entry.order), entry.stage.former)
 
     def take_ended(self) -> list[Entry]:
         """Those that have ended since the last call; each is to be given to :meth:`answer`."""
@@ -161,11 +165,14 @@ class Orders:
     def rules(self, given: Rules, world: World, target: Iterable[ComposedApp]) -> Rules:
         """What the orders under way change in the plan."""
         active = [entry for entry in self._entries if entry.stage.name != QUEUED]
-        if not active:
+        left_alone = {app.app_id for app in target if app.rejected or app.problem}
+        self._taken = {app_id: former for app_id, former in self._taken.items() if app_id in left_alone}
+        if not active and not self._taken:
             return given
         known = {app.app_id for app in target} | {c.app_id for c in world.containers} | world.locks.keys()
         frozen: set[int] = set()
-        instead: dict[int, ComposedApp | None] = {}
+        # no target puts right what was taken of these
+        instead: dict[int, ComposedApp | None] = dict(self._taken)
         for entry in active:
             app_id = app_of(entry.order)
             if app_id == 0:
@@ -226,6 +233,10 @@ class Orders:
         left = {app_and_service_of(step) for step in planned.steps}
         left |= {(wait.app_id, wait.service_name) for wait in planned.waiting if not wait.settled}
         moved = False
+        open_apps = {app_id for app_id, _ in left}
+        for app_id in list(self._taken):
+            if not planned.gated and app_id not in open_apps and not _is_busy(app_id, at_work):
+                del self._taken[app_id]
         for entry in list(self._entries):
             app_id = app_of(entry.order)
             if entry.stage.name not in {DOWN, UP}:

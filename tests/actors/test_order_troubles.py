@@ -28,7 +28,7 @@ from balena_supervisor.steps import (
     StopService,
     TakeLocks,
 )
-from tests.actors.test_orders import DB, LOCKED, Ordered, outcome
+from tests.actors.test_orders import DB, LOCKED, Ordered, outcome, services
 from tests.actors.test_planner import target, web
 from tests.actors.test_rollback import managed
 from tests.state import worlds
@@ -301,3 +301,26 @@ def test_the_image_of_what_is_restarted_is_kept_although_the_next_release_does_n
     assert done.result(5) is None
     assert not [step for step in taken if isinstance(step, RemoveImage)]
     assert device.statuses() == {"web": "Running", "db": "Running"}
+
+
+@pytest.mark.parametrize("verb", ["restart", "purge"])
+def test_a_rejected_app_gets_back_what_an_order_that_failed_has_taken(device: Ordered, verb: Any) -> None:
+    wanted = target(*services(), version=2)
+    app = msgspec.structs.replace(wanted.apps[0], rejected=True)
+    device.change(msgspec.structs.replace(wanted, apps=(app,)))
+    device.workers.work()
+    device.workers.fails = lambda step: "no memory" if isinstance(step, StartService) else ""
+    done = device.order(AppOrder(verb=verb, app_id=7))
+    device.workers.work()
+    with pytest.raises(SupervisorError, match="no memory"):
+        done.result(5)
+    device.workers.fails = lambda _: ""
+    device.advance(10)
+    device.workers.work()
+    assert device.statuses() == {"web": "Running", "db": "Running"}
+    assert device.workers.world.locks == {}
+    assert not device.state().applying
+    left = tuple(c for c in device.workers.world.containers if c.service_name == "db")
+    device.workers.world = msgspec.structs.replace(device.workers.world, containers=left)
+    device.workers.publish()
+    assert device.workers.work() == [], "it is left alone again"
