@@ -324,3 +324,30 @@ def test_a_rejected_app_gets_back_what_an_order_that_failed_has_taken(device: Or
     device.workers.world = msgspec.structs.replace(device.workers.world, containers=left)
     device.workers.publish()
     assert device.workers.work() == [], "it is left alone again"
+
+
+def test_an_app_gets_no_further_steps_while_an_order_waits_for_those_under_way(device: Ordered) -> None:
+    device.workers.held = lambda step: isinstance(step, KillService)
+    device.change(target(web(environment={"A": "1"}), web(**DB), version=2))
+    device.workers.work()
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    left = tuple(c for c in device.workers.world.containers if c.service_name == "web")
+    device.workers.world = msgspec.structs.replace(device.workers.world, containers=left)
+    device.workers.publish()
+    assert device.workers.work() == []
+    device.workers.held = lambda _: False
+    device.workers.release()
+    device.workers.work()
+    assert done.result(5) is None
+    assert device.statuses() == {"web": "Running", "db": "Running"}
+
+
+def test_only_an_order_with_force_breaks_a_lock(device: Ordered) -> None:
+    device.workers.fails = lambda step: LOCKED if isinstance(step, TakeLocks) and not step.force else ""
+    refused = device.order(AppOrder(verb="restart", app_id=7))
+    device.workers.work()
+    with pytest.raises(SupervisorError, match="web is locked"):
+        refused.result(5)
+    forced = device.order(AppOrder(verb="restart", app_id=7, force=True))
+    device.workers.work()
+    assert forced.result(5) is None
