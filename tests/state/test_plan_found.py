@@ -134,3 +134,16 @@ def test_a_row_that_cannot_be_saved_holds_up_no_other_image() -> None:
     assert len(of_kind(planned, SaveImages)) == 1
     assert [step.row.id for step in of_kind(planned, RemoveImage)] == [2]
     assert [step.image_ids for step in of_kind(planned, CleanupImages)] == [("sha256:x",)]
+
+
+def test_nothing_is_removed_while_a_download_runs_and_one_that_waits_holds_up_nothing() -> None:
+    """An engine may be about to use a layer of what is removed."""
+    web, new, old = service("web"), service("new", image="new", present=False), service("old", image="old")
+    state = msgspec.structs.replace(images(web, old), cleanup=("sha256:x",))
+    target = [app(web, new)]
+    idle = plan(world(container(web), of=[], images=state), target, busy=frozenset({"image:new:latest"}))
+    assert [step.row.ref.name for step in of_kind(idle, RemoveImage)] == ["old:latest"]
+    assert len(of_kind(idle, CleanupImages)) == 1
+    loading = msgspec.structs.replace(state, tasks=(ImageTask(ref=ref(new), status="Downloading"),))
+    busy = plan(world(container(web), of=[], images=loading), target, busy=frozenset({"image:new:latest"}))
+    assert of_kind(busy, RemoveImage) + of_kind(busy, CleanupImages) == []
