@@ -21,6 +21,8 @@ from balena_supervisor.state.orders import words_of_order
 #: host may take for its answer
 PATIENCE_S = 10.0
 GO_DOWN_S = 30.0
+#: after this, a device that was to go down is taken to stay: something keeps the host from it
+STILL_UP_S = 600.0
 
 
 class OrderTaker(Actor):
@@ -113,10 +115,14 @@ class OrderTaker(Actor):
 
     def _stayed(self, entry: Entry, done: Future[None]) -> None:
         error = done.exception()
-        if error is not None:
-            reason = record_of(error).message
-            log("error", "device", "stays, as the host refused", reason=reason)
-            self.stayed()
-            self.desk.orders.end(entry, OrderEnded(f"cannot {words_of_order(entry.order)}: {reason}"))
-            self.desk.finish()
-            self.look_soon()
+        if error is None:
+            self.after(STILL_UP_S, lambda: self._stays(entry, f"it is still up after {STILL_UP_S:.0f} s"))
+        else:
+            self._stays(entry, record_of(error).message)
+
+    def _stays(self, entry: Entry, reason: str) -> None:
+        log("error", "device", "stays, although it was to go down", reason=reason)
+        self.stayed()
+        self.desk.orders.end(entry, OrderEnded(f"cannot {words_of_order(entry.order)}: {reason}"))
+        self.desk.finish()
+        self.look_soon()

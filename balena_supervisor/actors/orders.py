@@ -149,7 +149,7 @@ class Orders:
             if entry.stage.name == WAITING and not _is_busy(app_of(entry.order), at_work):
                 entry.stage = first_stage(entry.order, world, apps)
                 begun.append(entry)
-            if entry.stage.name == WAITING and isinstance(entry.order, DeviceOrder) and now > entry.until:
+            if entry.stage.name == WAITING and isinstance(entry.order, DeviceOrder) and now >= entry.until:
                 words = words_of_order(entry.order)
                 self.end(entry, OrderEnded(f"cannot {words}: the supervisor is at work on {', '.join(at_work)}"))
         return begun

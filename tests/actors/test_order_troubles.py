@@ -351,3 +351,30 @@ def test_only_an_order_with_force_breaks_a_lock(device: Ordered) -> None:
     forced = device.order(AppOrder(verb="restart", app_id=7, force=True))
     device.workers.work()
     assert forced.result(5) is None
+
+
+def test_a_device_that_does_not_go_down_goes_on_with_its_work_after_ten_minutes(device: Ordered) -> None:
+    device.order(DeviceOrder(verb="reboot"))
+    device.workers.work()
+    (future,) = [future for _, message, future in device.workers.post.asked if isinstance(message, GoDown)]
+    future.set_result(None)
+    device.advance(599)
+    assert device.workers.work() == []
+    device.advance(1)
+    device.workers.work()
+    assert outcome(device) == [("reboot", "failed")]
+    assert device.workers.world.locks == {}
+    device.change(target(web(**DB), version=2))
+    device.workers.work()
+    assert device.statuses() == {"db": "Running"}
+
+
+def test_a_reboot_waits_no_longer_than_ten_seconds(device: Ordered) -> None:
+    device.workers.held = lambda step: isinstance(step, KillService)
+    device.change(target(web(environment={"A": "1"}), web(**DB), version=2))
+    device.workers.work()
+    done = device.order(DeviceOrder(verb="reboot"))
+    device.advance(9.9)
+    assert not done.done()
+    device.advance(0.1)
+    assert isinstance(done.exception(5), SupervisorError)
