@@ -187,12 +187,17 @@ def test_a_device_without_a_target_can_be_rebooted(tmp_path: Path) -> None:
     fresh.ref.stop()
 
 
-def waits_for_an_end(device: Ordered) -> Any:
-    """A restart in whose second half ``web`` waits for the end of ``db``."""
+def migrated(version: int) -> Any:
+    """A target in which ``web`` waits for the end of ``db``."""
     depends_on = {"db": {"condition": "service_completed_successfully"}}
-    wanted = target(web(composition={"depends_on": depends_on, "volumes": ["data:/data"]}), web(**DB), version=2)
+    wanted = target(web(composition={"depends_on": depends_on, "volumes": ["data:/data"]}), web(**DB), version=version)
     app = msgspec.structs.replace(wanted.apps[0], volumes={"data": {}})
-    device.change(msgspec.structs.replace(wanted, apps=(app,)))
+    return msgspec.structs.replace(wanted, apps=(app,))
+
+
+def waits_for_an_end(device: Ordered) -> Any:
+    """A restart in whose second half ``web`` is not started."""
+    device.change(migrated(2))
     device.workers.work()
     done = device.order(AppOrder(verb="restart", app_id=7))
     device.workers.work()
@@ -378,3 +383,30 @@ def test_a_reboot_waits_no_longer_than_ten_seconds(device: Ordered) -> None:
     assert not done.done()
     device.advance(0.1)
     assert isinstance(done.exception(5), SupervisorError)
+
+
+def test_a_new_target_hurries_no_order_that_has_not_begun(device: Ordered) -> None:
+    device.change(migrated(2))
+    device.workers.held = lambda step: isinstance(step, TakeLocks)
+    device.order(ServiceOrder(verb="restart", app_id=7, service_name="db"))
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    device.workers.work()
+    device.change(migrated(3))
+    device.workers.held = lambda _: False
+    device.workers.release()
+    device.workers.work()
+    assert outcome(device) == [("restart", "done"), ("restart", "running")]
+    device.advance(STANDSTILL_S)
+    assert isinstance(done.exception(5), SupervisorError)
+
+
+def test_a_reboot_by_force_gives_steps_under_way_ten_seconds_when_the_engine_is_away(device: Ordered) -> None:
+    device.workers.held = lambda step: isinstance(step, KillService)
+    device.change(target(web(environment={"A": "1"}), web(**DB), version=2))
+    device.workers.work()
+    gone(device)
+    done = device.order(DeviceOrder(verb="reboot", force=True))
+    device.workers.work()
+    assert not done.done()
+    device.advance(10.1)
+    assert done.result(5) is None

@@ -9,8 +9,17 @@ import msgspec
 from balena_supervisor.model.image import ImageDetails, ImageRow, ImageState, ImageTask
 from balena_supervisor.model.service import STARTED, Service
 from balena_supervisor.state.plan import Plan, plan
-from balena_supervisor.state.world import World
-from balena_supervisor.steps import CleanupImages, KillService, RemoveImage, RemoveNetwork, SaveImages, StartService
+from balena_supervisor.state.strategies import STRATEGY
+from balena_supervisor.state.world import Memory, World
+from balena_supervisor.steps import (
+    CleanupImages,
+    KillService,
+    PullImage,
+    RemoveImage,
+    RemoveNetwork,
+    SaveImages,
+    StartService,
+)
 from tests.state.worlds import APP, app, container, images, network, ref, row, service, world
 
 
@@ -147,3 +156,10 @@ def test_nothing_is_removed_while_a_download_runs_and_one_that_waits_holds_up_no
     loading = msgspec.structs.replace(state, tasks=(ImageTask(ref=ref(new), status="Downloading"),))
     busy = plan(world(container(web), of=[], images=loading), target, busy=frozenset({"image:new:latest"}))
     assert of_kind(busy, RemoveImage) + of_kind(busy, CleanupImages) == []
+
+
+def test_a_broken_image_that_the_engine_does_not_have_is_pulled_by_the_strategy_of_its_service() -> None:
+    old = service("web", image="old")
+    new = service("web", image="new", present=False, labels={STRATEGY: "kill-then-download"})
+    memory = Memory(broken=frozenset({"new:latest"}))
+    assert of_kind(plan(world(container(old), of=[old]), [app(new)], memory=memory), PullImage) == []
