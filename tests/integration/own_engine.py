@@ -78,6 +78,18 @@ class OwnEngine:
         self._engine.send_signal(number)
         self._engine.wait(60)
 
+    def pause(self) -> None:
+        """Have the engine hang: it takes connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After a pause, if there was one."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._engine is not None and self._engine.poll() is None:
+            self._engine.send_signal(number)
+
     def close(self) -> None:
         """End everything that was started."""
         with suppress(DockerException):
