@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from balena_supervisor.actors.planner import Planner, PlannerPorts
+from balena_supervisor.actors.planner import OUTSTANDING, Planner, PlannerPorts
 from balena_supervisor.errors import Locked
 from balena_supervisor.messages import ApplyNow, CancelOrder, ConfigChanged, DeviceOrder
 from balena_supervisor.migrations.runner import migrate
@@ -203,3 +203,25 @@ def test_the_engine_away_in_a_back_off_and_a_clock_that_jumps_change_no_delay(de
     device.workers.link = EngineLink(up=True, reason="")
     device.workers.publish()
     assert words(device.workers.work())[0] == "start web"
+
+
+def test_a_configuration_that_overrides_locks_does_so_for_a_reboot(device: Locked7) -> None:
+    device.settle()
+    by_configuration(device)
+    device.workers.work()
+    device.workers.deliver(DeviceOrder(verb="reboot"))
+    (take,) = device.workers.work()
+    assert isinstance(take, TakeLocks)
+    assert take.force
+
+
+def test_a_worker_holds_no_more_than_its_share_of_steps(device: Locked7) -> None:
+    device.workers.held = lambda step: isinstance(step, StartService)
+    names = [f"s{number}" for number in range(20)]
+    device.meet(target(*(web(service_name=name, service_id=n, image_id=n) for n, name in enumerate(names, 1))))
+    taken = [step for step in device.workers.work() if isinstance(step, StartService)]
+    assert len(taken) == OUTSTANDING["containers"]
+    device.workers.held = lambda _: False
+    device.workers.release()
+    device.workers.work()
+    assert len(device.workers.world.containers) == len(names)
