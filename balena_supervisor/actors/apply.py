@@ -65,8 +65,12 @@ class Apply:
         self._sent: dict[tuple[str, str], deque[float]] = {}
         #: subject and differing fields -> the monotonic seconds at which the service was replaced for them
         self._replacements: dict[tuple[str, tuple[str, ...]], deque[float]] = {}
-        self._stopped: set[str] = set()
-        self._has_looked = False
+        #: containers that were stopped by order -> app id and service name
+        self._stopped: dict[str, tuple[int, str]] = {}
+        #: services that were started since they were stopped last: what stands still of them has ended by itself
+        self._started: set[tuple[int, str]] = set()
+        #: apps whose locks a planner before this one had taken, as long as they are held; None before the first look
+        self._taken_over: set[int] | None = None
         self._version = 0
         self._loops: dict[tuple[str, tuple[str, ...]], str] = {}
         #: locks of users that have stood in the way, by app
@@ -155,7 +159,13 @@ class Apply:
         if isinstance(entry.step, PullImage):
             self._update_downloaded = True
         if isinstance(entry.step, StopService):
-            self._stopped.add(entry.step.container.container_id)
+            self._stopped[entry.step.container.container_id] = app_and_service_of(entry.step)
+            self._started.discard(app_and_service_of(entry.step))
+        if isinstance(entry.step, StartService) and entry.step.service.running:
+            # also one that has ended before anybody saw it run
+            mine = app_and_service_of(entry.step)
+            self._stopped = {one: service for one, service in self._stopped.items() if service != mine}
+            self._started.add(mine)
         if isinstance(entry.step, TakeLocks):
             self._foreign_locks.pop(entry.step.app_id, None)
 
@@ -240,18 +250,21 @@ class Apply:
 
     def stopped(self, world: World, target: Iterable[ComposedApp]) -> frozenset[str]:
         """Containers that stand still because the target or a user says or said so; forgotten when they run or are
-        gone. Those that a supervisor before this one had stopped and not removed yet when it was killed count too: it
-        held the locks of their apps."""
+        gone. Those that were stopped by order of a planner before this one and not removed count too: it held the locks
+        of their apps."""
         exited = {container.container_id for container in world.containers if container.status == "exited"}
-        if not self._has_looked:
-            self._has_looked = True
-            cut_off = [c for c in world.containers if c.app_id in world.locks and c.config.restart in _ALWAYS_UP]
-            self._stopped |= {container.container_id for container in cut_off}
+        locked = set(world.locks)
+        self._taken_over = locked if self._taken_over is None else self._taken_over & locked
         resting = {
             (app.app_id, service.service_name) for app in target for service in app.services if not service.running
         }
-        by_target = {c.container_id for c in world.containers if (c.app_id, c.service_name) in resting}
-        self._stopped = (self._stopped | by_target) & exited
+        for container in world.containers:
+            mine = (container.app_id, container.service_name)
+            cut_off = container.app_id in self._taken_over and container.config.restart in _ALWAYS_UP
+            if (mine in resting or cut_off) and mine not in self._started:
+                self._stopped[container.container_id] = mine
+        self._stopped = {one: service for one, service in self._stopped.items() if one in exited}
+        self._started &= {(container.app_id, container.service_name) for container in world.containers}
         return frozenset(self._stopped)
 
     def forget_failures(self, app_id: int) -> None:

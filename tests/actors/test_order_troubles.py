@@ -410,3 +410,13 @@ def test_a_reboot_by_force_gives_steps_under_way_ten_seconds_when_the_engine_is_
     assert not done.done()
     device.advance(10.1)
     assert done.result(5) is None
+
+
+def test_a_service_that_ends_as_soon_as_it_is_started_is_started_once(device: Ordered) -> None:
+    device.order(STOP_WEB)
+    device.workers.work()
+    (one,) = [c for c in device.workers.world.containers if c.service_name == "web"]
+    device.workers.alters = lambda step: StopService(container=one) if isinstance(step, StartService) else step
+    done = device.order(ServiceOrder(verb="start", app_id=7, service_name="web"))
+    assert [words_of(step) for step in device.workers.work()] == ["start web"]
+    assert done.result(5) is None
