@@ -23,6 +23,8 @@ from balena_supervisor.messages import (
 )
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.state import ActionSummary, EngineLink
+from balena_supervisor.model.target import TargetState
+from balena_supervisor.state.orders import service_name_of, words_of_order
 from balena_supervisor.steps import (
     CreateVolume,
     KillService,
@@ -44,14 +46,17 @@ def services() -> tuple[Any, Any]:
     return web(composition={"depends_on": ["db"], "volumes": ["data:/data"]}), web(**DB)
 
 
+def wanted_with_volume() -> TargetState:
+    wanted = target(*services())
+    volumes: dict[str, dict[str, Any]] = {"data": {}}
+    return msgspec.structs.replace(wanted, apps=(msgspec.structs.replace(wanted.apps[0], volumes=volumes),))
+
+
 class Ordered(Device):
     """A device on which two services run, one of which has a volume."""
 
     def settle(self) -> None:
-        wanted = target(*services())
-        volumes: dict[str, dict[str, Any]] = {"data": {}}
-        app = msgspec.structs.replace(wanted.apps[0], volumes=volumes)
-        self.meet(msgspec.structs.replace(wanted, apps=(app,)))
+        self.meet(wanted_with_volume())
         self.workers.work()
 
     def order(self, order: Order) -> Future[None]:
@@ -282,17 +287,29 @@ def test_a_step_that_fails_ends_the_order_and_the_apply_repairs_the_app(device: 
     assert device.statuses() == {"web": "Running", "db": "Running"}
 
 
-@pytest.mark.parametrize("verb", ["restart", "purge"])
-def test_an_order_that_the_planner_did_not_live_to_end_is_reported_and_not_repeated(device: Ordered, verb: Any) -> None:
-    device.workers.held = lambda step: isinstance(step, KillService)
-    device.order(AppOrder(verb=verb, app_id=7))
+@pytest.mark.parametrize(
+    "order",
+    [
+        AppOrder(verb="restart", app_id=7),
+        AppOrder(verb="purge", app_id=7),
+        ServiceOrder(verb="restart", app_id=7, service_name="web"),
+        ServiceOrder(verb="stop", app_id=7, service_name="web"),
+    ],
+    ids=words_of_order,
+)
+def test_an_order_that_the_planner_did_not_live_to_end_is_reported_and_not_repeated(
+    device: Ordered, order: AppOrder | ServiceOrder
+) -> None:
+    device.workers.held = lambda step: isinstance(step, KillService | StopService)
+    device.order(order)
     device.workers.work()
     later = device.again()
+    later.meet(wanted_with_volume())
     later.workers.release()
-    later.settle()
+    later.workers.work()
     assert later.statuses() == {"web": "Running", "db": "Running"}
-    assert [(a.verb, a.outcome, a.error) for a in later.state().actions] == [
-        (verb, "interrupted", "the planner was restarted")
+    assert [(a.verb, a.service_name, a.outcome, a.error) for a in later.state().actions] == [
+        (order.verb, service_name_of(order), "interrupted", "the planner was restarted")
     ]
     assert OrderStore(open_database(device.database)).running() == []
     later.ref.stop()
