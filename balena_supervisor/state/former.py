@@ -22,7 +22,7 @@ def former_app(world: World, app_id: int, target: ComposedApp | None) -> Compose
     the service.
     """
     containers = [container for container in world.containers if container.app_id == app_id]
-    networks = {network.name: network for network in world.networks if network.app_id == app_id}
+    networks = {network.engine_name: network for network in world.networks if network.app_id == app_id}
     volumes = tuple(volume for volume in world.volumes if volume.app_id == app_id)
     if not containers and not networks and not volumes:
         return None

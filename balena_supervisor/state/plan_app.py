@@ -82,7 +82,7 @@ def plan_removed_app(look: Look, app_id: int) -> tuple[list[Step], list[Waiting]
         text = f"app {app_id} is not in the target and is removed when the step on {names} has ended"
         waiting.append(Waiting(subject=f"app:{app_id}", app_id=app_id, reason=text))
     if not containers and not starting:
-        networks = {network.name: network for network in world.networks if network.app_id == app_id}
+        networks = {network.engine_name: network for network in world.networks if network.app_id == app_id}
         steps.extend(RemoveNetwork(network=network, reason=reason) for network in networks.values())
         if app_id in rules.purged or not rules.keep_volumes:
             volumes = [volume for volume in world.volumes if volume.app_id == app_id]
@@ -125,17 +125,19 @@ def _compare_resources(world: World, app: ComposedApp) -> Resources:
     why: dict[str, str] = {}
     outdated_networks: list[Network] = []
     missing_networks: list[Network] = []
-    wanted = {network.name: network for network in app.networks}
+    # an app as it is, which an order brings back, may have two of one short name
+    by_name = {network.name: network for network in app.networks}
+    wanted = {network.engine_name: network for network in app.networks}
     current = [network for network in world.networks if network.app_id == app.app_id]
     for engine_name in dict.fromkeys(network.engine_name for network in current):
         same_name = [network for network in current if network.engine_name == engine_name]
-        reason = _network_reason(same_name, wanted.get(same_name[0].name))
+        reason = _network_reason(same_name, wanted.get(engine_name, by_name.get(same_name[0].name)))
         if reason:
             why[f"network:{engine_name}"] = reason
             outdated_networks.extend(same_name)
     outdated = {network.engine_name for network in outdated_networks}
-    good = {network.name for network in current if network.engine_name not in outdated}
-    missing_networks.extend(network for name, network in wanted.items() if name not in good)
+    good = {network.engine_name for network in current} - outdated
+    missing_networks.extend(network for engine_name, network in wanted.items() if engine_name not in good)
 
     volumes = {volume.name: volume for volume in world.volumes if volume.app_id == app.app_id}
     outdated_volumes: list[Volume] = []
