@@ -230,7 +230,8 @@ class Orders:
         """Go on with those that have nothing left to do in their stage, and end those that only wait for too long.
         ``busy`` knows the steps that were just sent. True when another look is due at once."""
         at_work = tuple(busy)
-        left = {app_and_service_of(step) for step in planned.steps}
+        # an order brings back what was there: no image that is still to come holds it up
+        left = {app_and_service_of(step) for step in planned.steps if not isinstance(step, ImageStep)}
         left |= {(wait.app_id, wait.service_name) for wait in planned.waiting if not wait.settled}
         moved = False
         open_apps = {app_id for app_id, _ in left}

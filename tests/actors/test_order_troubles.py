@@ -420,3 +420,17 @@ def test_a_service_that_ends_as_soon_as_it_is_started_is_started_once(device: Or
     done = device.order(ServiceOrder(verb="start", app_id=7, service_name="web"))
     assert [words_of(step) for step in device.workers.work()] == ["start web"]
     assert done.result(5) is None
+
+
+def test_a_pull_that_fails_neither_ends_nor_holds_up_an_order(device: Ordered) -> None:
+    device.workers.held = lambda step: isinstance(step, PullImage | KillService)
+    device.change(target(web(image="new:latest"), web(**DB), version=2))
+    device.workers.work()
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    device.workers.work()
+    device.workers.held = lambda _: False
+    device.workers.fails = lambda step: "no such image" if isinstance(step, PullImage) else ""
+    device.workers.release()
+    device.workers.work()
+    assert done.result(5) is None
+    assert device.statuses() == {"web": "Running", "db": "Running"}
