@@ -20,6 +20,8 @@ from balena_supervisor.state.networks import network_body, supervisor_network_bo
 from balena_supervisor.state.read_back import volume_from_inspect
 from balena_supervisor.state.volumes import volume_body
 
+#: how often another address range is asked for
+POOL_TRIES = 5
 _MISCOUNTED = (
     "the engine says that containers are connected, but has none to name; it counts again when it is restarted"
 )
@@ -41,7 +43,7 @@ class ResourceJobs:
         if self._equal_network(network):
             return
         try:
-            self._engine.create_network(network_body(network, self._instance))
+            self._make_network(network)
         except EngineError:
             if not self._equal_network(network):
                 raise
@@ -91,6 +93,18 @@ class ResourceJobs:
             self._engine.remove_volume(volume.engine_name)
 
     # --- parts ------------------------------------------------------------------------------------------------
+
+    def _make_network(self, network: Network) -> None:
+        """Engine 20.10 may choose one address range for two networks that are made at the same moment, and then refuses
+        one of them; nothing but its text tells that from other faults."""
+        for tries_left in reversed(range(POOL_TRIES)):
+            try:
+                self._engine.create_network(network_body(network, self._instance))
+            except EngineError as error:
+                if not tries_left or "Pool overlaps" not in str(error.fields["cause"]) or network.config.ipam_config:
+                    raise
+            else:
+                return
 
     def _equal_network(self, network: Network) -> bool:
         same_name = self._same_name(network)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from balena_supervisor.actors.resource_jobs import POOL_TRIES
 from balena_supervisor.actors.resources import ResourcePorts, Resources
 from balena_supervisor.messages import ResourcesChanged
 from balena_supervisor.model.resource import Volume, VolumeConfig
@@ -94,6 +95,18 @@ def test_a_network_that_keeps_a_container_which_is_gone_is_freed_and_removed(res
     resources.engine.leave_endpoint(network().engine_name, "ghost")
     resources.done(RemoveNetwork(network=network()))
     assert networks(resources) == []
+
+
+_OVERLAP = "Pool overlaps with other one on this address space"
+
+
+def test_an_engine_that_gives_two_networks_one_address_range_is_asked_again(resources: WorkerBench) -> None:
+    resources.resources()
+    resources.engine.fail("POST", "^/networks/create", status=403, message=_OVERLAP, times=POOL_TRIES - 1)
+    resources.done(CreateNetwork(network=network()))
+    resources.engine.fail("POST", "^/networks/create", status=403, message=_OVERLAP, times=POOL_TRIES)
+    error = resources.failed(CreateNetwork(network=network("front"))).error
+    assert error.message.endswith(_OVERLAP)
 
 
 def test_a_network_on_which_the_engine_counts_nobody_says_what_helps(resources: WorkerBench) -> None:
