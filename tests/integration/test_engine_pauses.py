@@ -112,9 +112,10 @@ def pulling(site: Site, way: str) -> tuple[str, Body]:
 
 
 def creating(site: Site, _: str) -> tuple[str, Body]:
-    site.supervisor.post_target(target(_APP, {"one": {"image": site.engine.image("small")}}))
+    small = site.engine.image("small")
+    site.supervisor.post_target(target(_APP, {"one": {"image": small}}))
     site.run("one")
-    services = {name: {"image": site.engine.image("small"), "networks": ["front"]} for name in ("one", "two")}
+    services = {name: {"image": small, "networks": ["front"]} for name in ("one", "two")}
     return "POST /containers/create", target(_APP, services, networks={"front": {}})
 
 
