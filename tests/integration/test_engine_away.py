@@ -18,6 +18,7 @@ from tests.integration.own_engine import OwnEngine, own_engine
 from tests.integration.targets import no_apps, runs, target
 from tests.integration.test_app import containers
 from tests.integration.test_deaths import running_pid
+from tools.dev_parts import labelled
 from tools.dev_parts.registry import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
@@ -90,6 +91,7 @@ def site(engine_of_our_own: OwnEngine, tmp_path: Path, run_dir: Path) -> Iterato
     tested.post_target(no_apps())
     tested.api.wait_until(lambda status: status["appState"] == "applied" and not status["containers"])
     tested.stop()
+    labelled.remove_lock_folders("away")
     lines = tested.program.tail(2000).splitlines()
     sys.stdout.write("\n".join(line for line in lines if "GET /v" not in line))
 
