@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
-
-from balena_supervisor.state.why import waits_of
 
 Json = dict[str, Any]
 
@@ -31,7 +29,7 @@ def _device(answer: Json) -> Iterator[str]:
     yield f"The device is {answer['appState']} target {answer['targetVersion']}."
     if not answer["engine"]["up"]:
         yield f"The engine does not answer: {answer['engine']['reason']}."
-    for text in waits_of(answer["waitsFor"]):
+    for text in _waits(answer["waitsFor"]):
         yield f"It waits: {text}."
     for order in answer["orders"]:
         if order["outcome"] != "done":
@@ -51,7 +49,7 @@ def _app(app: Json) -> Iterator[str]:
     for key in ("problem", "badRelease", "trial"):
         if key in app:
             yield f"  {app[key]}"
-    for text in waits_of(app["waitsFor"]):
+    for text in _waits(app["waitsFor"]):
         yield f"  waits: {text}"
     for lock in app["locks"]:
         if lock["holder"] == "user":
@@ -67,7 +65,7 @@ def _service(name: str, entry: Json) -> Iterator[str]:
     yield f"  {name}: {_now(entry['now'])}; {_should_be(entry['shouldBe'])}"
     if entry["differs"]:
         yield f"    differs in {', '.join(entry['differs'])}"
-    for text in waits_of(entry["waitsFor"]):
+    for text in _waits(entry["waitsFor"]):
         yield f"    waits: {text}"
     for one in entry["exits"]:
         how = "was stopped" if one.get("asked") else "ended"
@@ -109,3 +107,11 @@ def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def _waits(answers: Iterable[Json]) -> list[str]:
+    """The reasons of waits, with the time that is left."""
+    return [
+        f"{wait['reason']}" + (f" (again in {wait['retryInSeconds']:.0f} s)" if "retryInSeconds" in wait else "")
+        for wait in answers
+    ]

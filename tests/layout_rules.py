@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "actors.start_list": ("actors", "adapters", "runtime", "settings", *_COMMON),
     "actors.http_process": ("actors", "http", "runtime", *_COMMON),
     "http": ("http", "state", "settings", *_COMMON),
-    "cli_why": ("state",),
+    "cli_why": (),
     "cli": ("cli", "cli_why", "plan_command", "state", "settings", *_COMMON),
     "plan_command": ("actors.engine_listing", "adapters", "db", "state", "settings", *_COMMON),
     "supervise": ("",),  # puts everything together for ``run``

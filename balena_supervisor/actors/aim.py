@@ -9,12 +9,13 @@ from balena_supervisor.actors.apply import Apply
 from balena_supervisor.actors.order_desk import OrderDesk
 from balena_supervisor.actors.picture import Picture
 from balena_supervisor.actors.reboots import Reboots
-from balena_supervisor.actors.trials import DEVICE, Trials
+from balena_supervisor.actors.trials import Trials
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.state.orders import app_of
 from balena_supervisor.state.plan import CommitUpdate, Plan, plan
 from balena_supervisor.state.reboots import waiting_containers
+from balena_supervisor.state.subjects import DEVICE
 from balena_supervisor.state.world import Memory, Rules, World
 from balena_supervisor.steps import Step
 

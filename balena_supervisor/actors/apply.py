@@ -23,6 +23,7 @@ from balena_supervisor.model.state import (
 )
 from balena_supervisor.state.backoff import BackOff, Failure
 from balena_supervisor.state.plan import CommitUpdate, Plan
+from balena_supervisor.state.subjects import DEVICE, is_lock, is_of_app
 from balena_supervisor.state.words import app_and_service_of, words_of
 from balena_supervisor.state.world import World
 from balena_supervisor.steps import HandOver, KillService, PullImage, StartService, Step, StopService, TakeLocks
@@ -268,10 +269,9 @@ class Apply:
         return frozenset(self._stopped)
 
     def forget_failures(self, app_id: int) -> None:
-        """What has failed for an app, or was done too often, may be tried at once; for the device (0) all locks."""
+        """What has failed for an app, or was done too often, may be tried at once; for the device all locks."""
         self._sent.clear()
-        mine = (f"lock:{app_id}", *(f"{kind}:{app_id}:" for kind in ("service", "network", "volume")))
-        self.back_off.forget(*(mine if app_id else ("lock:",)))
+        self.back_off.forget(is_lock if app_id == DEVICE else lambda subject: is_of_app(subject, app_id))
 
     # --- the apply as a whole ---------------------------------------------------------------------------------------
 

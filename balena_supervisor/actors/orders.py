@@ -35,6 +35,7 @@ from balena_supervisor.state.orders import (
     words_of_order,
 )
 from balena_supervisor.state.plan import Plan
+from balena_supervisor.state.subjects import is_of_app
 from balena_supervisor.state.words import app_and_service_of
 from balena_supervisor.state.world import Rules, World
 from balena_supervisor.steps import ImageStep, StartService, Step, TakeLocks
@@ -326,9 +327,5 @@ def _is_open(entry: Entry, left: Iterable[tuple[int, str]]) -> bool:
 
 
 def _is_busy(app_id: int, busy: Iterable[str]) -> bool:
-    """Whether a step on the app is under way; for the device, any that changes containers, networks or volumes."""
-    kinds = ("service", "network", "volume", "lock")
-    if app_id == 0:
-        return any(subject.startswith(tuple(f"{kind}:" for kind in kinds)) for subject in busy)
-    prefixes = tuple(f"{kind}:{app_id}:" for kind in kinds)
-    return any(subject.startswith(prefixes) or subject == f"lock:{app_id}" for subject in busy)
+    """Whether a step on the app is under way; for the device, on any."""
+    return any(is_of_app(subject, app_id) for subject in busy)

@@ -62,6 +62,7 @@ from balena_supervisor.runtime.output import Level, log
 from balena_supervisor.state.device_state import app_summaries, container_summaries, image_summaries, lock_summaries
 from balena_supervisor.state.plan import CommitUpdate
 from balena_supervisor.state.reboots import requires_reboot
+from balena_supervisor.state.subjects import is_lock
 from balena_supervisor.state.words import app_and_service_of
 from balena_supervisor.steps import HandOver, StartService, Step, StepDone, StepFailed, WithdrawSteps
 
@@ -71,7 +72,6 @@ SEQ_TIMEOUT_S = 20.0
 #: An engine that is killed while it starts a container may never be able to start that one again ("id already in use",
 #: seen with 20.10). It never ran, so it has nothing to lose.
 RENEW_AFTER = 3
-LOCK = "lock:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Planner(OrderTaker):
     @handles(ConfigChanged)
     def config_changed(self, event: ConfigChanged) -> None:
         if event.configuration.lock_override:
-            self._apply.back_off.forget(LOCK)
+            self._apply.back_off.forget(is_lock)
         self._picture.configuration = event.configuration
         self.look_soon()
 

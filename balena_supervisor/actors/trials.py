@@ -14,11 +14,9 @@ from balena_supervisor.runtime.output import log
 from balena_supervisor.state.backoff import Failure
 from balena_supervisor.state.plan import Plan
 from balena_supervisor.state.rollback import Trial, begin, definition, images_of, judge, rollback_s
+from balena_supervisor.state.subjects import DEVICE
 from balena_supervisor.state.words import app_and_service_of, words_of
 from balena_supervisor.state.world import World
-
-#: in place of an app id, as something is done with the whole device
-DEVICE = 0
 
 
 class Trials:
@@ -60,7 +58,7 @@ class Trials:
 
     def trials(self) -> dict[int, str]:
         """App id -> what is being tried."""
-        return {app_id: f"release {trial.commit} is on trial" for app_id, trial in self._trials.items()}
+        return {app_id: _words_of(trial) for app_id, trial in self._trials.items()}
 
     def before(self, target: Iterable[ComposedApp], world: World, now: float) -> None:
         """Before a look: let trials begin, so that no image goes that may be needed again."""
@@ -112,10 +110,8 @@ class Trials:
                 log("success", "app", "has proved itself", app=app.app_id, release=app.commit)
                 del self._trials[app.app_id]
             else:
-                reason = f"release {app.commit} is on trial"
-                waiting.append(
-                    Waiting(subject=f"app:{app.app_id}", app_id=app.app_id, reason=reason, retry_at=verdict.until)
-                )
+                reason, subject = _words_of(trial), f"app:{app.app_id}"
+                waiting.append(Waiting(subject=subject, app_id=app.app_id, reason=reason, retry_at=verdict.until))
         return waiting, gave_up
 
     def begin_anew(self, now: float) -> None:
@@ -143,6 +139,10 @@ class Trials:
             self._store.set_bad(bad)
         except DatabaseRefused as error:
             log("warn", "app", "a bad release may be tried again after a restart", reason=error.message)
+
+
+def _words_of(trial: Trial) -> str:
+    return f"release {trial.commit} is on trial"
 
 
 def _open_reason(app_id: int, planned: Plan, failures: Mapping[str, Failure]) -> str | None:

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
+import msgspec
 import peewee
 
 from balena_supervisor.db.connection import reading, tuples, writing
 from balena_supervisor.db.models import Config
+
+T = TypeVar("T")
+
+
+def encoded(value: object) -> str | None:
+    """A value as the text of a row; None, which is no row, for an empty one."""
+    return msgspec.json.encode(value).decode() if value else None
+
+
+def decoded(text: str | None, kind: type[T], default: T) -> T:
+    """The value of a row; the default when there is none, or when it cannot be read."""
+    try:
+        return msgspec.json.decode(text, type=kind) if text else default
+    except msgspec.MsgspecError:
+        return default
 
 
 class ConfigStore:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import peewee
 
-from balena_supervisor.db.config_store import ConfigStore
+from balena_supervisor.db.config_store import ConfigStore, decoded, encoded
 
 AWAITING = "awaitingReboot"
 
@@ -28,12 +28,7 @@ class RebootStore:
 
     def load(self) -> Awaiting:
         """What cannot be read counts as nothing."""
-        text = self._config.get(AWAITING)
-        try:
-            return msgspec.json.decode(text, type=Awaiting) if text else Awaiting()
-        except msgspec.MsgspecError:
-            return Awaiting()
+        return decoded(self._config.get(AWAITING), Awaiting, Awaiting())
 
     def save(self, awaiting: Awaiting) -> None:
-        empty = not awaiting.made and not awaiting.count
-        self._config.set({AWAITING: None if empty else msgspec.json.encode(awaiting).decode()})
+        self._config.set({AWAITING: encoded(awaiting if awaiting.made or awaiting.count else None)})

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 import peewee
 
 from balena_supervisor.db.commit_store import CommitStore
-from balena_supervisor.db.config_store import ConfigStore
+from balena_supervisor.db.config_store import ConfigStore, decoded, encoded
 from balena_supervisor.db.connection import reading, tuples, writing
 from balena_supervisor.db.models import App, DeviceConfig
 from balena_supervisor.db.rebuild import TARGET_LOST
@@ -66,7 +65,7 @@ class TargetStore:
                     VERSION: str(version),
                     FORCE: "true" if parsed.force else None,
                     TARGET_LOST: None,
-                    PREVIOUS: _encoded(previous),
+                    PREVIOUS: encoded(previous),
                 }
             )
             return version
@@ -88,7 +87,7 @@ class TargetStore:
                 name=values.get(NAME, DEFAULT_NAME),
                 config=self._device_config(),
                 apps=apps,
-                previous=tuple(app for app in _decoded(values.get(PREVIOUS)) if app.source == source),
+                previous=tuple(app for app in _apps_of(values.get(PREVIOUS)) if app.source == source),
             )
 
     def forget_force(self) -> None:
@@ -102,11 +101,12 @@ class TargetStore:
     def _previous_releases(self, parsed: ParsedTarget, source: str) -> list[TargetApp]:
         """Of each app whose new release may be given up: the last one on which it has settled."""
         config = kept_config(parsed.config)
-        kept = [app for app in _decoded(self._config.get(PREVIOUS)) if app.source != source]
+        known = _apps_of(self._config.get(PREVIOUS))
+        kept = [app for app in known if app.source != source]
         wanted = {app.app_uuid: app for app in parsed.apps if may_roll_back(app, config)}
         if not wanted:
             return kept
-        before = {app.app_uuid: app for app in _decoded(self._config.get(PREVIOUS)) if app.source == source}
+        before = {app.app_uuid: app for app in known if app.source == source}
         settled = CommitStore(self._database).all()
         rows = App.select(*_COLUMNS).where(App.source == source)
         stored = {app.app_uuid: app for app in map(_app, tuples(rows, self._database))}
@@ -140,20 +140,12 @@ class TargetStore:
         return {name: str(value) for name, value in values.items()} if isinstance(values, dict) else {}
 
 
+def _apps_of(text: str | None) -> list[TargetApp]:
+    return decoded(text, list[TargetApp], [])
+
+
 def _app(row: tuple[Any, ...]) -> TargetApp:
     try:
         return app_from_row({field.column_name: value for field, value in zip(_COLUMNS, row, strict=True)})
     except InvalidValue as error:
         raise DatabaseRefused(error.message, **error.fields) from error
-
-
-def _encoded(apps: list[TargetApp]) -> str | None:
-    return msgspec.json.encode(apps).decode() if apps else None
-
-
-def _decoded(text: str | None) -> list[TargetApp]:
-    """What cannot be read counts as none: then nothing can be rolled back."""
-    try:
-        return msgspec.json.decode(text, type=list[TargetApp]) if text else []
-    except msgspec.MsgspecError:
-        return []

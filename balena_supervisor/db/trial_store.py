@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import peewee
 
-from balena_supervisor.db.config_store import ConfigStore
+from balena_supervisor.db.config_store import ConfigStore, decoded, encoded
 
 BAD = "badReleases"
 
@@ -26,13 +26,8 @@ class TrialStore:
 
     def bad(self) -> dict[int, BadRelease]:
         """By app id. What cannot be read counts as none."""
-        text = self._config.get(BAD)
-        try:
-            found = msgspec.json.decode(text, type=list[BadRelease]) if text else []
-        except msgspec.MsgspecError:
-            found = []
+        found = decoded(self._config.get(BAD), list[BadRelease], [])
         return {bad.app_id: bad for bad in found}
 
     def set_bad(self, bad: dict[int, BadRelease]) -> None:
-        values = list(bad.values())
-        self._config.set({BAD: msgspec.json.encode(values).decode() if values else None})
+        self._config.set({BAD: encoded(list(bad.values()))})

@@ -24,11 +24,11 @@ from balena_supervisor.model.state import (
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.state.own_services import is_reported
 from balena_supervisor.state.release_status import ServiceStatus, overall_download_progress, target_release
+from balena_supervisor.state.subjects import DEVICE
 
 Json = dict[str, Any]
 Covers = Callable[[int], bool]
 
-DEVICE = 0
 _ENGINE_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?Z")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -50,9 +50,9 @@ class BackOff:
     def clear(self) -> None:
         self._failures.clear()
 
-    def forget(self, *prefixes: str) -> None:
-        """Try again at once what begins with one of these."""
-        self._failures = {s: failure for s, failure in self._failures.items() if not s.startswith(prefixes)}
+    def forget(self, which: Callable[[str], bool]) -> None:
+        """Try these subjects again at once."""
+        self._failures = {subject: failure for subject, failure in self._failures.items() if not which(subject)}
 
     def keep_only(self, subjects: Iterable[str]) -> None:
         """Forget subjects that nobody wants to try any more."""
@@ -63,10 +63,6 @@ class BackOff:
         """The failure because of which a subject may not be tried yet."""
         failure = self._failures.get(subject)
         return failure if failure is not None and failure.retry_at > now else None
-
-    def next_retry(self, now: float) -> float | None:
-        """The nearest monotonic second at which something may be tried again."""
-        return min((f.retry_at for f in self._failures.values() if f.retry_at > now), default=None)
 
     @property
     def failures(self) -> dict[str, Failure]:

@@ -17,6 +17,7 @@ from balena_supervisor.state.coerce import is_truthy
 from balena_supervisor.state.image_rows import ImageRows
 from balena_supervisor.state.plan_app import Look, plan_app, plan_removed_app
 from balena_supervisor.state.plan_images import plan_images
+from balena_supervisor.state.subjects import is_of_app
 from balena_supervisor.state.world import Memory, Rules, World
 from balena_supervisor.steps import EnsureSupervisorNetwork, KillService, ReleaseLocks, Step
 
@@ -76,8 +77,8 @@ def plan(
         app_steps, app_waiting = _plan_one(look, app_id, app)
         steps.extend(app_steps)
         waiting.extend(app_waiting)
-        settled = not app_steps and all(wait.settled for wait in app_waiting) and not _app_is_busy(app_id, busy)
-        if not settled:
+        is_busy = any(is_of_app(subject, app_id) for subject in busy)
+        if app_steps or is_busy or not all(wait.settled for wait in app_waiting):
             continue
         if app_id in world.locks and app_id not in rules.held:
             steps.append(ReleaseLocks(app_id=app_id, reason="nothing is left to do for the app"))
@@ -112,11 +113,6 @@ def _left_alone(app: ComposedApp) -> Waiting:
 
 def _current_apps(world: World) -> set[int]:
     return {thing.app_id for things in (world.containers, world.networks, world.volumes) for thing in things}
-
-
-def _app_is_busy(app_id: int, busy: frozenset[str]) -> bool:
-    prefixes = tuple(f"{kind}:{app_id}:" for kind in ("service", "network", "volume"))
-    return any(subject.startswith(prefixes) or subject == f"lock:{app_id}" for subject in busy)
 
 
 def _supervisor_network(world: World, busy: frozenset[str]) -> tuple[list[Step], list[Waiting]] | None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -23,10 +23,10 @@ from balena_supervisor.model.state import (
     Waiting,
 )
 from balena_supervisor.state.answers import in_milliseconds
+from balena_supervisor.state.subjects import DEVICE
 
 Json = dict[str, Any]
 Covers = Callable[[int], bool]
-DEVICE = 0
 #: how many of the last decisions are shown for each service
 DECISIONS = 5
 
@@ -192,11 +192,3 @@ def _action(action: ActionSummary) -> Json:
     if action.service_name:
         answer["serviceName"] = action.service_name
     return {**answer, "error": action.error} if action.error else answer
-
-
-def waits_of(answers: Iterable[Json]) -> list[str]:
-    """The reasons of waits in words, with the time that is left, for people."""
-    return [
-        f"{wait['reason']}" + (f" (again in {wait['retryInSeconds']:.0f} s)" if "retryInSeconds" in wait else "")
-        for wait in answers
-    ]

@@ -374,17 +374,6 @@ def test_a_device_that_does_not_go_down_goes_on_with_its_work_after_ten_minutes(
     assert device.statuses() == {"db": "Running"}
 
 
-def test_a_reboot_waits_no_longer_than_ten_seconds(device: Ordered) -> None:
-    device.workers.held = lambda step: isinstance(step, KillService)
-    device.change(target(web(environment={"A": "1"}), web(**DB), version=2))
-    device.workers.work()
-    done = device.order(DeviceOrder(verb="reboot"))
-    device.advance(9.9)
-    assert not done.done()
-    device.advance(0.1)
-    assert isinstance(done.exception(5), SupervisorError)
-
-
 def test_a_new_target_hurries_no_order_that_has_not_begun(device: Ordered) -> None:
     device.change(migrated(2))
     device.workers.held = lambda step: isinstance(step, TakeLocks)
