@@ -48,6 +48,7 @@ from tests.fakes.ports import FakeClock, FakeTimers
 from tests.fakes.workers import FakeWorkers
 
 DEVICE = Configuration(version=1, uuid="d00d", name="bench", local_mode=True)
+NO_KEYS = KeysChanged(global_key="", scopes={}, services=())
 
 
 def web(**fields: Any) -> TargetService:
@@ -88,11 +89,11 @@ class Device:
         )
         self.workers.attach(self.ref)
 
-    def meet(self, wanted: TargetState) -> None:
+    def meet(self, wanted: TargetState, *, keys: KeysChanged = NO_KEYS) -> None:
         """Everything that a planner needs before it plans."""
         self.workers.target_version = wanted.version
         self.workers.deliver(ConfigChanged(configuration=DEVICE))
-        self.workers.deliver(KeysChanged(global_key="", scopes={}, services=()))
+        self.workers.deliver(keys)
         self.workers.deliver(TargetChanged(target=wanted))
         self.workers.publish()
         self.workers.answer_seqs()

@@ -159,25 +159,23 @@ def planner(path: Path) -> Iterator[test_planner.Device]:
     made.ref.stop()
 
 
-def tell_keys(planner: test_planner.Device, *, incomplete: bool) -> None:
-    keys = () if incomplete else (ServiceKey(7, "web", KEY),)
-    planner.workers.deliver(KeysChanged(global_key="", scopes={}, services=keys, incomplete=incomplete))
+INCOMPLETE = KeysChanged(global_key="", scopes={}, services=(), incomplete=True)
+COMPLETE = KeysChanged(global_key="", scopes={}, services=(ServiceKey(7, "web", KEY),))
 
 
 def test_the_planner_tells_the_keys_that_it_sees_and_waits_until_they_are_taken(planner: test_planner.Device) -> None:
-    planner.meet(target(web()))
-    tell_keys(planner, incomplete=True)
+    planner.meet(target(web()), keys=INCOMPLETE)
     assert [wait.reason for wait in planner.state().waiting] == ["the keys of the services are being taken back"]
     assert planner.workers.post.wait_for(KeysFound).services == (ServiceKey(7, "web", KEY),)
-    assert planner.state().decisions[1:] == ()
-    tell_keys(planner, incomplete=False)
+    assert planner.state().decisions == ()
+    planner.workers.deliver(COMPLETE)
+    assert planner.state().decisions != ()
     assert "the keys of the services are being taken back" not in [wait.reason for wait in planner.state().waiting]
 
 
 def test_without_the_engine_the_planner_tells_no_keys(planner: test_planner.Device) -> None:
     planner.workers.link = EngineLink(up=False, reason="the engine is away")
-    planner.meet(target(web()))
-    tell_keys(planner, incomplete=True)
+    planner.meet(target(web()), keys=INCOMPLETE)
     assert [wait.reason for wait in planner.state().waiting] == ["the engine is away"]
     assert planner.workers.post.of(KeysFound) == []
     assert COMMITS in marks(planner.database)

@@ -17,10 +17,10 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
-from balena_supervisor.runtime.views import RestartActor
+from balena_supervisor.runtime.views import ActorsView, ActorView, ListActors, RestartActor
 from tests.http.support import GLOBAL_KEY, Device
 from tests.integration.debug_browser import DEVICE, STRANGER, DebugPage, chromium, served
-from tests.integration.shown_device import HOSTILE, shown_device
+from tests.integration.shown_device import HOSTILE, actor, shown_device
 from tools.dev_parts import labelled
 from tools.dev_parts.paths import ROOT
 from tools.dev_parts.programs import Program
@@ -85,6 +85,10 @@ def state_of(page: DebugPage, name: str) -> str:
     return str(page.run("return document.querySelector(`tr[data-name='${arguments[0]}']`).dataset.state", name))
 
 
+def with_planner(view: ActorsView, planner: ActorView) -> ActorsView:
+    return ActorsView(actors=tuple(planner if one.name == "planner" else one for one in view.actors))
+
+
 # --- before a whole supervisor -------------------------------------------------------------------------------------
 
 
@@ -92,8 +96,8 @@ def test_it_shows_every_process_and_every_flow_that_there_is(page: DebugPage, su
     shown = page.rows()
     known = actors(supervisor)
     assert list(shown) == list(known)
-    for name, actor in known.items():
-        assert f"pid {actor['pid']}" in shown[name]
+    for name, one in known.items():
+        assert f"pid {one['pid']}" in shown[name]
         assert "MB" in shown[name]
     assert page.text("#verdict") == f"All {len(known)} processes run"
     assert page.text("#engine") == "up"
@@ -230,6 +234,16 @@ def test_a_key_that_is_no_longer_known_is_said(device_page: DebugPage, device: D
     page = device_page.open()
     device.manage()
     page.until(lambda: "a key for the whole device is needed" in page.text("#connection"), "the reason")
+
+
+@pytest.mark.parametrize("pid", [0, 215])
+def test_a_process_that_was_seen_away_is_known_again(device_page: DebugPage, device: Device, pid: int) -> None:
+    page = device_page.open()
+    before = device.post.answers[ListActors]
+    device.post.answers[ListActors] = with_planner(before, actor("planner", pid, state="starting"))
+    page.until(lambda: state_of(page, "planner") == "starting", "it is away")
+    device.post.answers[ListActors] = with_planner(before, actor("planner", 215))
+    page.until(lambda: "runs again as pid 215 (was 115)" in page.text("#seen"), "it is back")
 
 
 def test_the_page_of_a_stranger_cannot_restart_an_actor(device_page: DebugPage, device: Device) -> None:

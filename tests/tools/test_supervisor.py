@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,4 +44,14 @@ def test_another_supervisor_that_took_the_port_is_not_taken_for_the_one_that_was
     started = Supervisor(tmp_path / "s", tmp_path / "run", engine_url=url, instance="taken", port=taken_port)
     with pytest.raises(PortTaken, match=f"another supervisor answers at http://127.0.0.1:{taken_port}"):
         started.start()
+    assert not started.program.running()
+
+
+def test_a_port_whose_holder_never_answers_is_found_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        url = f"unix://{tmp_path}/no-engine"
+        started = Supervisor(tmp_path / "s", tmp_path / "run", engine_url=url, instance="taken", port=port)
+        with pytest.raises(PortTaken, match=f"another program holds port {port}"):
+            started.start()
     assert not started.program.running()

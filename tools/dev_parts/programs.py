@@ -32,6 +32,7 @@ class Program:
         self._record = folder / f"{name}.json"
         self.prefix = list(prefix)
         self._child: subprocess.Popen[bytes] | None = None
+        self._start_in_log = 0
 
     def start(
         self,
@@ -45,6 +46,7 @@ class Program:
         self.folder.mkdir(parents=True, exist_ok=True)
         keep = self.log.exists() and self.log.stat().st_size < _MAX_LOG_BYTES
         with self.log.open("ab" if keep else "wb") as output:
+            self._start_in_log = output.tell()
             self._child = subprocess.Popen(
                 [*self.prefix, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -86,6 +88,13 @@ class Program:
             while self.running() and time.monotonic() < end:
                 time.sleep(0.05)
         self._record.unlink(missing_ok=True)
+
+    def output(self) -> str:
+        """What it has printed since it was started here."""
+        try:
+            return self.log.read_bytes()[self._start_in_log :].decode(errors="replace")
+        except OSError:
+            return ""
 
     def tail(self, lines: int = 15) -> str:
         """The end of its output."""

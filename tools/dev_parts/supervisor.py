@@ -18,6 +18,8 @@ from tools.dev_parts.programs import Program, ProgramFailed
 #: As on a device: without docstrings, all processes together need some MB less.
 RUN = (str(PYTHON), "-OO", "-m", "balena_supervisor", "run")
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+#: so long a predecessor's last processes may still hold the port
+_PORT_PATIENCE_S = 3.0
 _ARCH = {"x86_64": "amd64", "aarch64": "aarch64"}
 
 
@@ -102,7 +104,7 @@ class Refused(OSError):
 
 
 class PortTaken(ProgramFailed):
-    """Another program took the port before this one listened on it."""
+    """Another program holds the port."""
 
 
 class Supervisor:
@@ -111,6 +113,8 @@ class Supervisor:
     def __init__(self, folder: Path, run_dir: Path, *, engine_url: str, instance: str, port: int) -> None:
         self.folder = folder
         self._instance = instance
+        self._port = port
+        self._started_at = 0.0
         self.api = Api(port)
         self.program = Program("supervisor", folder)
         self._environment = {
@@ -135,9 +139,10 @@ class Supervisor:
         }
 
     def start(self, extra: dict[str, str] | None = None, *, timeout_s: float = 30) -> None:
-        """Start it and wait until its API is ready. Raises ``ProgramFailed``, and ``PortTaken`` when another one
-        answers in its place."""
+        """Start it and wait until its API is ready. Raises ``ProgramFailed``, and ``PortTaken`` when another program
+        has the port."""
         self._make_host()
+        self._started_at = time.monotonic()
         environment = {**self._environment, **(extra or {})}
         self.program.start(RUN, self._is_ready, environment=environment, timeout_s=timeout_s)
 
@@ -146,6 +151,9 @@ class Supervisor:
 
     def _is_ready(self) -> bool:
         if not self.api.is_ready():
+            waited_s = time.monotonic() - self._started_at
+            if waited_s > _PORT_PATIENCE_S and f"cannot listen on port {self._port}:" in self.program.output():
+                raise PortTaken(f"another program holds port {self._port}")
             return False
         try:
             processes = self.api.get("/debug/actors?memory=0")["actors"]

@@ -67,19 +67,24 @@ function showSeen() {
       make("span", { class: "line" }, entry.fact)));
 }
 
+/** Name of a process -> the pid with which it was last seen running. */
+const lastPids = new Map();
+
 /** What has become of the processes since the last look. */
 function noteChanges(before, now) {
   for (const actor of now) {
     const old = before.find((one) => one.name === actor.name);
+    const lastPid = lastPids.get(actor.name);
+    if (actor.state === "running") lastPids.set(actor.name, actor.pid);
     if (old === undefined || (old.pid === actor.pid && old.state === actor.state)) continue;
     processRows.get(actor.name)?.markFresh();
-    note(actor.name, changeOf(old, actor), levelOf(actor.state));
+    note(actor.name, changeOf(old, actor, lastPid), levelOf(actor.state));
   }
 }
 
-function changeOf(old, now) {
+function changeOf(old, now, lastPid) {
   const how = now.last_exit && (now.restarts !== old.restarts || now.state !== "running") ? `: ${now.last_exit}` : "";
   if (now.state !== "running") return `is ${wordsOf(now.state)}${now.problem ? `: ${now.problem}` : how}`;
-  if (old.pid && old.pid !== now.pid) return `was restarted${how}. Runs as pid ${now.pid} (was ${old.pid})`;
-  return `runs again as pid ${now.pid}`;
+  const was = lastPid && lastPid !== now.pid ? ` (was ${lastPid})` : "";
+  return old.state === "running" && was ? `was restarted${how}. Runs as pid ${now.pid}${was}` : `runs again as pid ${now.pid}${was}`;
 }
