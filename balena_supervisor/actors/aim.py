@@ -84,14 +84,13 @@ class Aim:
         )
         planned = plan(world, target, rules=orders.rules(rules, world, target), busy=busy, memory=memory)
         disturbed = frozenset(app_of(order) for order in orders.active()) | ({DEVICE} if planned.gated else set())
-        waiting, again = self._trials.looked(
-            target, world, planned, disturbed, self._apply.back_off.failures, now=now, at=at
-        )
+        disturbed |= {container.app_id for container in world.containers if container.container_id in reboots}
+        waiting, again = self._trials.looked(target, world, planned, disturbed, busy, self._apply, now=now, at=at)
         return Look(
             plan=planned,
             locks=orders.lock_steps(world, busy, lock_override=configuration.lock_override),
             busy=busy,
-            commits=[update for update in planned.commits if not self._trials.on_trial(update.app_id)],
+            commits=[one for one in planned.commits if self._trials.may_settle(one.app_id, one.commit)],
             waiting=waiting,
             again=again,
             reboots=tuple(sorted(reboots.values())) if noted else (),

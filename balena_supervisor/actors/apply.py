@@ -113,6 +113,11 @@ class Apply:
                 steps.append(step)
         return steps, waiting
 
+    def holds_back(self, step: Step, now: float) -> bool:
+        """Whether a step is not to be sent now, because it failed or because it was done too often."""
+        failure = self.back_off.blocking(step.subject, now)
+        return bool(failure or self._looping(step, now) or self._repeated(step, now))
+
     def sent(self, step: Step, number: int, at: str, now: float) -> str:
         """Note a step that is being sent; returns its words."""
         words = words_of(step)

@@ -228,7 +228,8 @@ class Planner(OrderTaker):
         waiting_for = self._local_mode_wait() or self._picture.incomplete()
         if waiting_for:
             busy = self._picture.busy() | self._apply.subjects()
-            self._trials.begin_anew(self.clock.monotonic())
+            if not self._picture.engine().up:
+                self._trials.begin_anew(self.clock.monotonic())
             self.hold_up(waiting_for[0].reason, busy, free=self._picture.seen_containers() == ())
             self._blocked(waiting_for)
             return
@@ -365,7 +366,12 @@ class Planner(OrderTaker):
             target_version=picture.target.version,
             engine=picture.engine(),
             apps=app_summaries(
-                picture.target, self._aim.target(), world, bad=self._trials.bad(), trials=self._trials.trials()
+                picture.target,
+                self._aim.target(),
+                world,
+                aimed=self._trials.apps(),
+                bad=self._trials.bad(),
+                trials=self._trials.trials(),
             ),
             commits={str(app_id): commit for app_id, commit in picture.commits.items()},
             containers=container_summaries(world),

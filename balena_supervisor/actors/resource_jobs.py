@@ -6,6 +6,7 @@ died.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -33,6 +34,7 @@ class ResourceJobs:
     def __init__(self, engine: Engine, instance: str) -> None:
         self._engine = engine
         self._instance = instance
+        self._one_at_a_time = threading.Lock()
 
     def create_network(self, network: Network) -> None:
         """Create it unless an equal one is there. Raises ``EngineError`` (409) when a different one is.
@@ -96,10 +98,11 @@ class ResourceJobs:
 
     def _make_network(self, network: Network) -> None:
         """Engine 20.10 may choose one address range for two networks that are made at the same moment, and then refuses
-        one of them; nothing but its text tells that from other faults."""
+        one of them; nothing but its text tells that from other faults. Others may make networks, too."""
         for tries_left in reversed(range(POOL_TRIES)):
             try:
-                self._engine.create_network(network_body(network, self._instance))
+                with self._one_at_a_time:
+                    self._engine.create_network(network_body(network, self._instance))
             except EngineError as error:
                 if not tries_left or "Pool overlaps" not in str(error.fields["cause"]) or network.config.ipam_config:
                     raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
+from balena_supervisor.actors.apply import Apply
 from balena_supervisor.db.trial_store import BadRelease, TrialStore
 from balena_supervisor.errors import DatabaseRefused
 from balena_supervisor.model.app import ComposedApp
@@ -11,12 +12,15 @@ from balena_supervisor.model.image import ImageRef
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.model.target import TargetApp, TargetState
 from balena_supervisor.runtime.output import log
-from balena_supervisor.state.backoff import Failure
 from balena_supervisor.state.plan import Plan
-from balena_supervisor.state.rollback import Trial, begin, definition, images_of, judge, rollback_s
-from balena_supervisor.state.subjects import DEVICE
+from balena_supervisor.state.rollback import Open, Trial, begin, begun, definition, images_of, judge, rollback_s
+from balena_supervisor.state.subjects import DEVICE, is_of_app
 from balena_supervisor.state.words import app_and_service_of, words_of
 from balena_supervisor.state.world import World
+from balena_supervisor.steps import CreateNetwork, CreateVolume, HandOver, StartService
+
+#: what a release brings with it: when it fails, that speaks against the release
+_BROUGHT = (CreateNetwork, CreateVolume, HandOver, StartService)
 
 
 class Trials:
@@ -30,15 +34,20 @@ class Trials:
         self._unproven: set[int] = set()
         self._target = TargetState()
         self._previous: dict[int, TargetApp] = {}
+        #: app id -> how long a release of it has to prove itself
+        self._seconds: dict[int, float] = {}
 
     def new_target(self, target: TargetState) -> None:
-        """Marks of releases that the target does not have any more are forgotten."""
+        """Marks and trials of releases that the target does not have any more are forgotten."""
+        before = {app.app_id: app for app in self._target.apps}
+        same = {app.app_id for app in target.apps if app == before.get(app.app_id)}
+        self._trials = {app_id: trial for app_id, trial in self._trials.items() if app_id in same}
         self._target = target
+        self._seconds = {app.app_id: rollback_s(app, target.config) for app in target.apps}
         self._previous = {app.app_id: app for app in target.previous}
         wanted = {app.app_id: definition(app) for app in target.apps} if self._bad else {}
         kept = {app_id: bad for app_id, bad in self._bad.items() if wanted.get(app_id) == bad.definition}
         self._keep(kept)
-        self._trials.clear()
 
     def apps(self) -> tuple[TargetApp, ...]:
         """The target apps, with the release before it in place of each bad one."""
@@ -68,7 +77,7 @@ class Trials:
             settled = world.commits.get(app.app_id)
             if app.app_id in self._bad or previous is None or previous.commit != settled or app.commit == settled:
                 continue
-            if rollback_s(app, self._target.config):
+            if self._seconds.get(app.app_id):
                 self._unproven.add(app.app_id)
                 if app.app_id in self._trials:
                     continue
@@ -77,19 +86,21 @@ class Trials:
                 if trial is not None:
                     self._trials[app.app_id] = trial
 
-    def looked(
+    def looked(  # noqa: PLR0917  # all that a look has found
         self,
         target: Iterable[ComposedApp],
         world: World,
         planned: Plan,
         disturbed: frozenset[int],
-        failures: Mapping[str, Failure],
+        busy: frozenset[str],
+        apply: Apply,
         *,
         now: float,
         at: str,
     ) -> tuple[list[Waiting], bool]:
         """After a look: what waits for the end of its trial, and whether a release was given up just now. ``disturbed``
-        are apps that a user or the supervisor itself stops and starts; their trials begin anew."""
+        are apps that a user or the supervisor itself stops and starts, or that wait for a reboot; their trials begin
+        anew. ``busy`` are the subjects that are worked on."""
         waiting: list[Waiting] = []
         gave_up = False
         for app in target:
@@ -97,11 +108,11 @@ class Trials:
             if trial is None:
                 continue
             if app.app_id in disturbed or DEVICE in disturbed:
-                self._trials[app.app_id] = Trial(commit=trial.commit, begun_at=now)
+                self._trials[app.app_id] = begun(trial.commit, now)
                 continue
             mine = [c for c in world.containers if c.app_id == app.app_id]
-            seconds = rollback_s(app, self._target.config)
-            verdict = judge(trial, app, mine, seconds, now, _open_reason(app.app_id, planned, failures))
+            still = _still_open(app.app_id, planned, busy, apply, now)
+            verdict = judge(trial, app, mine, self._seconds[app.app_id], now, still)
             self._trials[app.app_id] = verdict.trial
             if verdict.failed:
                 self._give_up(app, verdict.failed, at)
@@ -110,17 +121,19 @@ class Trials:
                 log("success", "app", "has proved itself", app=app.app_id, release=app.commit)
                 del self._trials[app.app_id]
             else:
-                reason, subject = _words_of(trial), f"app:{app.app_id}"
+                reason, subject = f"{_words_of(trial)}: {verdict.waiting}", f"app:{app.app_id}"
                 waiting.append(Waiting(subject=subject, app_id=app.app_id, reason=reason, retry_at=verdict.until))
         return waiting, gave_up
 
     def begin_anew(self, now: float) -> None:
         """Nothing can be seen of the services: what they did meanwhile says nothing about their release."""
         for app_id, trial in self._trials.items():
-            self._trials[app_id] = Trial(commit=trial.commit, begun_at=now)
+            self._trials[app_id] = begun(trial.commit, now)
 
-    def on_trial(self, app_id: int) -> bool:
-        return app_id in self._trials
+    def may_settle(self, app_id: int, commit: str | None) -> bool:
+        """Whether an app that has all it should have is settled: not on trial, nor on a release given up just now."""
+        bad = self._bad.get(app_id)
+        return app_id not in self._trials and (bad is None or bad.commit != commit)
 
     def _give_up(self, app: ComposedApp, reason: str, at: str) -> None:
         del self._trials[app.app_id]
@@ -145,13 +158,20 @@ def _words_of(trial: Trial) -> str:
     return f"release {trial.commit} is on trial"
 
 
-def _open_reason(app_id: int, planned: Plan, failures: Mapping[str, Failure]) -> str | None:
-    """What the plan still has to do for an app, in words; None when nothing is left."""
-    for step in planned.steps:
-        if app_and_service_of(step)[0] == app_id:
-            failure = failures.get(step.subject)
-            return f"cannot {words_of(step)}: {failure.message}" if failure is not None else step.reason
-    for wait in planned.waiting:
-        if wait.app_id == app_id and not wait.settled:
-            return f"{wait.service_name or wait.subject}: {wait.reason}"
+def _still_open(app_id: int, planned: Plan, busy: frozenset[str], apply: Apply, now: float) -> Open | None:
+    """What there is still to do for an app; None when nothing is. It speaks against the release when nothing goes on,
+    and what has failed belongs to the release, or a service waits for another."""
+    steps = [step for step in planned.steps if app_and_service_of(step)[0] == app_id]
+    waits = [wait for wait in planned.waiting if wait.app_id == app_id and not wait.settled]
+    goes_on = [step for step in steps if not apply.holds_back(step, now)]
+    failures = apply.back_off.failures
+    failed = [(step, failures[step.subject]) for step in steps if step.subject in failures and step not in goes_on]
+    blamed = [(step, failure) for step, failure in failed if isinstance(step, _BROUGHT)]
+    counts = not goes_on and not any(is_of_app(subject, app_id) for subject in busy)
+    for step, failure in blamed or failed:
+        return Open(f"cannot {words_of(step)}: {failure.message}", counts and bool(blamed))
+    for step in steps:
+        return Open(step.reason, counts)
+    for wait in waits:
+        return Open(f"{wait.service_name or wait.subject}: {wait.reason}", counts)
     return None

@@ -21,7 +21,7 @@ from balena_supervisor.errors import DatabaseRefused, InvalidValue
 from balena_supervisor.model.target import TargetApp, TargetState
 from balena_supervisor.state.coerce import is_truthy, to_int
 from balena_supervisor.state.config_names import kept_config
-from balena_supervisor.state.rollback import may_roll_back
+from balena_supervisor.state.rollback import rollback_s
 from balena_supervisor.state.target_format import ParsedTarget
 from balena_supervisor.state.target_rows import app_from_row, app_to_row
 
@@ -103,7 +103,7 @@ class TargetStore:
         config = kept_config(parsed.config)
         known = _apps_of(self._config.get(PREVIOUS))
         kept = [app for app in known if app.source != source]
-        wanted = {app.app_uuid: app for app in parsed.apps if may_roll_back(app, config)}
+        wanted = {app.app_uuid: app for app in parsed.apps if rollback_s(app, config)}
         if not wanted:
             return kept
         before = {app.app_uuid: app for app in known if app.source == source}

@@ -115,7 +115,8 @@ class AppSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A target app. ``commit`` is the target's; ``current_commit`` the one stored when the app last settled.
 
     ``problem`` says in words why a rejected app, or one that cannot be built, is left alone. ``bad_release`` says why
-    the previous release was put back, and ``trial`` how the new one is doing that may still be given up.
+    the previous release was put back, which is ``put_back``, and ``trial`` how the new one is doing that may still be
+    given up.
     """
 
     app_id: int
@@ -129,6 +130,7 @@ class AppSummary(msgspec.Struct, frozen=True, kw_only=True):
     bad_release: str = ""
     trial: str = ""
     services: tuple[ServiceSummary, ...] = ()
+    put_back: AppSummary | None = None
 
 
 class LockSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,17 +29,21 @@ def app_summaries(
     composed: Iterable[ComposedApp],
     world: World,
     *,
+    aimed: Iterable[TargetApp] = (),
     bad: Mapping[int, str] = MappingProxyType({}),
     trials: Mapping[int, str] = MappingProxyType({}),
 ) -> tuple[AppSummary, ...]:
     """The target apps, in the order of the target. Services come from the target, so that an app that cannot be
-    composed still shows them. ``bad`` and ``trials`` are in words, by app id."""
+    composed still shows them. ``bad`` and ``trials`` are in words, by app id; ``aimed`` has the releases that were put
+    back in place of bad ones."""
     by_id = {app.app_id: app for app in composed}
+    put_back = {app.app_id: _app_summary(app, by_id.get(app.app_id), world) for app in aimed if app.app_id in bad}
     return tuple(
         msgspec.structs.replace(
             _app_summary(app, by_id.get(app.app_id), world),
             bad_release=bad.get(app.app_id, ""),
             trial=trials.get(app.app_id, ""),
+            put_back=put_back.get(app.app_id),
         )
         for app in target.apps
     )

@@ -28,7 +28,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class ReleaseStatus(msgspec.Struct, frozen=True, kw_only=True):
     """``services`` are those of the release; ``leftovers`` containers of services that it does not have and that still
-    run. A rejected app has neither."""
+    run. A rejected app has neither. A release that was given up is ``aborted``."""
 
     update_status: str
     services: dict[str, ServiceStatus] = {}
@@ -43,8 +43,9 @@ def target_release(app: AppSummary, state: DeviceState) -> ReleaseStatus:
     images = [image for image in state.images if image.app_id == app.app_id]
     services = {service.service_name: _target_service(service, app, containers, images) for service in app.services}
     leftovers = tuple(one for one in containers if one.service_name not in services and still_runs(one))
+    status = "aborted" if app.bad_release else update_status(services.values(), leftovers=bool(leftovers))
     return ReleaseStatus(
-        update_status=update_status(services.values(), leftovers=bool(leftovers)),
+        update_status=status,
         services=services,
         leftovers=leftovers,
     )
@@ -118,7 +119,7 @@ def _target_service(
     if own_images:
         image = min(own_images, key=lambda i: i.status != "Downloading")
         return found(image.status, image.progress)
-    return found("Downloading", 0)
+    return found("Aborted") if app.bad_release else found("Downloading", 0)
 
 
 def _is_of_target(

@@ -28,38 +28,46 @@ STARTING_S: Final = 60.0
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """A release that is being tried. ``begun_at`` is when all its images were there and its first container came;
-    ``settled_at`` when all services had been started, and ``starts`` the container and start of each then."""
+    """A release that is being tried. ``begun_at`` is when all its images were there and its first container came, later
+    by all the time that did not count; ``starts`` the container and start of each service when all had been started,
+    and ``healthy_at`` when none of them was found to be starting any more."""
 
     commit: str
     begun_at: float
-    settled_at: float | None = None
-    starts: dict[str, tuple[str, str]] = {}
+    looked_at: float
+    #: whether the time since the last look does not count
+    paused: bool = False
+    starts: dict[str, tuple[str, str]] | None = None
+    healthy_at: float | None = None
+
+
+class Open(msgspec.Struct, frozen=True):
+    """What an app still waits for before its services are all started. ``counts``: it speaks against the release,
+    unlike a lock of a user, or an old container that takes its time to stop."""
+
+    reason: str
+    counts: bool
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """``failed`` says why the release is bad. Neither passed nor failed: it is tried further, at the latest until
-    ``until``."""
+    """``failed`` says why the release is bad. Neither passed nor failed: it is tried further because of ``waiting``,
+    and to be looked at again at ``until``; None when only something that happens can change that."""
 
     trial: Trial
     passed: bool = False
     failed: str = ""
-    until: float = 0.0
+    waiting: str = ""
+    until: float | None = None
 
 
-def rollback_s(app: ComposedApp, config: Mapping[str, str]) -> float:
+def rollback_s(app: TargetApp, config: Mapping[str, str]) -> float:
     """How long a release of this app has to prove itself; 0 when nothing is rolled back."""
-    labels = [to_int(service.config.labels.get(LABEL), positive=True) or 0 for service in app.services]
-    seconds = max(labels, default=0) or to_int(config.get(ROLLBACK), positive=True) or 0
-    return float(seconds)
-
-
-def may_roll_back(app: TargetApp, config: Mapping[str, str]) -> bool:
-    """Whether a release has to prove itself, as far as its definition tells: labels of its images are not known yet."""
-    return bool(to_int(config.get(ROLLBACK), positive=True)) or any(LABEL in _labels(one) for one in app.services)
+    labels = [to_int(_labels(one).get(LABEL), positive=True) or 0 for one in app.services]
+    return float(max(labels, default=0) or to_int(config.get(ROLLBACK), positive=True) or 0)
 
 
 def _labels(service: TargetService) -> Mapping[str, str]:
+    """Those of its definition: what images say is not known when the target comes."""
     own = pairs("labels", service.composition.get("labels") or {}, Notes(), bare="")
     return rewritten({**own, **service.labels})
 
@@ -92,44 +100,55 @@ def begin(app: ComposedApp, containers: Iterable[Container], now: float, *, lock
     if app.commit is None or any(service.docker_image_id is None for service in app.services):
         return None
     if locked or any(container.commit == app.commit for container in containers):
-        return Trial(commit=app.commit, begun_at=now)
+        return begun(app.commit, now)
     return None
 
 
+def begun(commit: str, now: float) -> Trial:
+    return Trial(commit=commit, begun_at=now, looked_at=now)
+
+
 def judge(  # noqa: PLR0917  # all that a verdict looks at
-    trial: Trial, app: ComposedApp, containers: Iterable[Container], seconds: float, now: float, open_reason: str | None
+    trial: Trial, app: ComposedApp, containers: Iterable[Container], seconds: float, now: float, still: Open | None
 ) -> Verdict:
-    """Go on with a trial. ``open_reason`` is what the app still waits for; None when its services are all started."""
+    """Go on with a trial. ``still`` is what is open yet; None when the services are all started."""
     newest: dict[str, Container] = {}
     for container in newest_first(containers):
         newest.setdefault(container.service_name, container)
     if any(service.docker_image_id is None for service in app.services):
         # the strategy lets an image come after the old container has gone: that is not the release's fault
-        return Verdict(trial=msgspec.structs.replace(trial, begun_at=now), until=now + max(seconds, STARTING_S))
-    if trial.settled_at is None and open_reason is not None:
-        until = trial.begun_at + max(seconds, STARTING_S)
-        if now < until:
-            return Verdict(trial=trial, until=until)
-        spent_s = until - trial.begun_at
-        return Verdict(trial=trial, failed=f"its services were not started after {spent_s:.0f} s: {open_reason}")
-    if trial.settled_at is None:
+        return Verdict(trial=begun(trial.commit, now), waiting="its images are not all there")
+    if trial.starts is None and still is not None:
+        return _not_started(trial, seconds, now, still)
+    if trial.starts is None:
         starts = {name: (one.container_id, one.started_at) for name, one in newest.items()}
-        trial = msgspec.structs.replace(trial, settled_at=now, starts=starts)
+        trial = msgspec.structs.replace(trial, starts=starts)
     for service in app.services:
-        fault = _fault(service, newest.get(service.service_name), trial)
+        fault = _fault(service, newest.get(service.service_name), trial.starts or {})
         if fault:
             return Verdict(trial=trial, failed=fault)
-    until = (trial.settled_at or now) + seconds
-    if now < until:
-        return Verdict(trial=trial, until=until)
-    for service in app.services:
-        late = newest.get(service.service_name)
-        if late is not None and late.health == "starting":
-            return Verdict(trial=trial, failed=f"{service.service_name} was not healthy after {seconds:.0f} s")
+    # the engine ends this by itself: each health check has a time limit and a number of tries
+    starting = sorted(name for name, one in newest.items() if one.health == "starting" and is_running(one))
+    if starting:
+        trial = msgspec.structs.replace(trial, healthy_at=None)
+        return Verdict(trial=trial, waiting=f"{starting[0]} is not healthy yet")
+    healthy_at = now if trial.healthy_at is None else trial.healthy_at
+    trial = msgspec.structs.replace(trial, healthy_at=healthy_at)
+    if now < healthy_at + seconds:
+        return Verdict(trial=trial, waiting="all its services are well so far", until=healthy_at + seconds)
     return Verdict(trial=trial, passed=True)
 
 
-def _fault(service: Service, container: Container | None, trial: Trial) -> str:
+def _not_started(trial: Trial, seconds: float, now: float, still: Open) -> Verdict:
+    begun_at = trial.begun_at + (now - trial.looked_at if trial.paused else 0.0)
+    trial = msgspec.structs.replace(trial, begun_at=begun_at, looked_at=now, paused=not still.counts)
+    limit_s = max(seconds, STARTING_S)
+    if trial.paused or now < begun_at + limit_s:
+        return Verdict(trial=trial, waiting=still.reason, until=None if trial.paused else begun_at + limit_s)
+    return Verdict(trial=trial, failed=f"its services were not started after {limit_s:.0f} s: {still.reason}")
+
+
+def _fault(service: Service, container: Container | None, starts: Mapping[str, tuple[str, str]]) -> str:
     """What is wrong with a service that had been started."""
     name = service.service_name
     if not service.running:
@@ -141,6 +160,6 @@ def _fault(service: Service, container: Container | None, trial: Trial) -> str:
         return ""
     if container.status == "restarting" or not is_running(container):
         return f"{name} has ended with exit code {container.exit_code}"
-    if trial.starts.get(name) != (container.container_id, container.started_at):
+    if starts.get(name) != (container.container_id, container.started_at):
         return f"{name} has ended and was started again"
     return f"{name} is unhealthy" if container.health == "unhealthy" else ""

@@ -65,7 +65,8 @@ def why(state: DeviceState, covers: Covers, now: Now, *, applying: bool, target_
 
 def _app(app: AppSummary, state: DeviceState, now: Now) -> Json:
     containers = [c for c in state.containers if c.app_id == app.app_id]
-    targets = {service.service_name: service for service in app.services}
+    wanted = app.put_back or app
+    targets = {service.service_name: service for service in wanted.services}
     names = dict.fromkeys([*targets, *(c.service_name for c in containers)])
     own = [wait for wait in state.waiting if wait.app_id == app.app_id and wait.service_name not in names]
     answer: Json = {
@@ -75,7 +76,7 @@ def _app(app: AppSummary, state: DeviceState, now: Now) -> Json:
         "targetRelease": app.commit,
         "waitsFor": [_waiting(wait, now) for wait in own],
         "locks": [_lock(lock, now) for lock in state.locks if lock.app_id == app.app_id],
-        "services": {name: _service(name, targets.get(name), app, state, now) for name in names},
+        "services": {name: _service(name, targets.get(name), wanted, state, now) for name in names},
     }
     if app.rejected:
         answer["rejected"] = True

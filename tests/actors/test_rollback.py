@@ -9,13 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.trial_store import TrialStore
 from balena_supervisor.messages import ConfigChanged
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.service import Container
 from balena_supervisor.model.target import TargetState
-from balena_supervisor.steps import RemoveImage, StartService, Step
+from balena_supervisor.state.report import v3_report
+from balena_supervisor.state.why import Now, why
+from balena_supervisor.steps import RemoveImage, StartService, Step, TakeLocks
 from tests.actors.test_planner import DEVICE, Device, target, web, words
 
 SECONDS = 30
@@ -112,13 +115,40 @@ def test_a_release_that_fails_on_trial_is_given_up_at_once(device: Trying, chang
     assert device.workers.work() == []
 
 
-def test_a_release_that_is_not_healthy_in_time_is_given_up(device: Trying) -> None:
+def test_a_release_has_to_be_healthy_for_the_whole_time(device: Trying) -> None:
     device.try_release(2)
     device.becomes(health="starting")
-    device.advance(SECONDS)
+    device.advance(SECONDS - 1)
+    device.becomes(health="healthy")
+    device.advance(SECONDS - 1)
+    assert device.state().commits == {"7": "r1"}
+    device.advance(1)
     device.workers.work()
-    assert device.web.commit == "r1"
-    assert "web was not healthy after 30 s" in device.state().apps[0].bad_release
+    assert device.state().commits == {"7": "r2"}
+
+
+def test_a_bad_release_is_never_settled_and_never_the_one_to_go_back_to(device: Trying) -> None:
+    device.try_release(2)
+    device.workers.held = lambda step: isinstance(step, TakeLocks)
+    device.becomes(health="unhealthy")
+    state = device.state()
+    assert (device.web.commit, state.commits) == ("r2", {"7": "r1"})
+    assert state.apps[0].bad_release
+    assert CommitStore(open_database(device.database)).all() == {7: "r1"}
+
+
+def test_a_release_that_was_given_up_is_reported_and_explained(device: Trying) -> None:
+    device.try_release(2)
+    device.becomes(health="unhealthy")
+    state = device.state()
+    releases = v3_report(state, {}, uuid="d", local_mode=False)["d"]["apps"]["7"]["releases"]
+    assert releases["r2"] == {"update_status": "aborted", "services": {"web": {"image": "web:2", "status": "Aborted"}}}
+    assert releases["r1"]["update_status"] == "done"
+    now = Now(wall=device.clock.now(), monotonic=device.clock.monotonic())
+    (app,) = why(state, lambda _: True, now, applying=False, target_version=2)["apps"]
+    assert app["badRelease"] == "release r2 was given up: web is unhealthy"
+    assert app["services"]["web"]["shouldBe"]["image"] == "web:1"
+    assert app["services"]["web"]["shouldBe"]["release"] == "r1"
 
 
 def test_a_release_whose_service_cannot_be_started_is_given_up(device: Trying) -> None:
