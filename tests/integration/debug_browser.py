@@ -16,6 +16,7 @@ import falcon
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -98,6 +99,10 @@ class DebugPage:
         """By the name that a screen reader says."""
         buttons = self.driver.find_elements(By.CSS_SELECTOR, "button")
         return next(button for button in buttons if button.accessible_name == label)
+
+    def press(self, label: str) -> None:
+        """With the keyboard: between a look for a place and a click on it the page may move."""
+        self.button(label).send_keys(Keys.ENTER)
 
     def rows(self) -> dict[str, str]:
         """Name of a process -> the text of its row."""

@@ -144,23 +144,23 @@ def test_an_actor_that_keeps_dying_is_seen_to_be_down(page: DebugPage, superviso
 
 def test_the_restart_button_asks_first_and_then_restarts(page: DebugPage, supervisor: Supervisor) -> None:
     before = actors(supervisor)["planner"]["pid"]
-    page.button("Restart planner").send_keys(Keys.ENTER)
+    page.press("Restart planner")
     assert page.focus() == "Yes, restart planner"
     page.button("Yes, restart planner").send_keys(Keys.ESCAPE)
     assert page.focus() == "Restart planner"
     assert actors(supervisor)["planner"]["pid"] == before
-    page.button("Restart planner").send_keys(Keys.ENTER)
-    page.button("Yes, restart planner").send_keys(Keys.ENTER)
+    page.press("Restart planner")
+    page.press("Yes, restart planner")
     page.until(lambda: f"(was {before})" in page.text("#seen"), "the new planner is noted")
     assert actors(supervisor)["planner"]["pid"] != before
 
 
 def test_mailbox_and_stack_can_be_looked_at(page: DebugPage) -> None:
-    page.button("Look into images").click()
+    page.press("Look into images")
     page.until(lambda: "nothing in hand, nothing waits" in page.text("#detail-images"), "the mailbox")
-    page.button("Show stack of images").click()
+    page.press("Show stack of images")
     page.until(lambda: "Thread" in page.text("#detail-images .stack"), "the stack")
-    page.button("Look into http-arbiter").click()
+    page.press("Look into http-arbiter")
     page.until(lambda: "http-arbiter has no mailbox" in page.text("#detail-http-arbiter"), "the reason")
 
 
@@ -208,9 +208,9 @@ def test_it_pauses_while_it_is_hidden(page: DebugPage) -> None:
 def test_text_from_the_device_stays_text(device_page: DebugPage) -> None:
     page = device_page.open()
     page.until(lambda: HOSTILE in page.text("#dead-letters"), "dead letters")
-    page.button("Look into images").click()
+    page.press("Look into images")
     page.until(lambda: HOSTILE in page.text("#detail-images"), "the mailbox")
-    page.button("Show stack of images").click()
+    page.press("Show stack of images")
     page.until(lambda: HOSTILE in page.text("#detail-images .stack"), "the stack")
     for place in ("#processes", "#edges", "#diagram", "#decisions", "#waiting", "#engine-problem"):
         assert HOSTILE in page.text(place), place
@@ -257,8 +257,8 @@ def test_the_page_of_a_stranger_cannot_restart_an_actor(device_page: DebugPage, 
     assert device.post.of(RestartActor) == []
     assert [line for line in device.lines if "/debug/actors/planner/restart 403" in line]
     page.open()
-    page.button("Restart planner").click()
-    page.button("Yes, restart planner").click()
+    page.press("Restart planner")
+    page.press("Yes, restart planner")
     page.until(lambda: device.post.of(RestartActor), "its own page can")
 
 
@@ -268,10 +268,10 @@ def test_a_phone_needs_no_sideways_scrolling(device_page: DebugPage, scheme: str
     page.look_like(scheme=scheme, width=360, height=780, phone=True)
     page.open()
     page.until(lambda: page.text("#dead-letters") and page.text("#decisions"), "everything is shown")
-    page.button("Look into images").click()
-    page.button("Restart planner").click()
+    page.press("Look into images")
+    page.press("Restart planner")
     page.until(lambda: HOSTILE in page.text("#detail-images"), "the mailbox")
-    page.button("Show stack of images").click()
+    page.press("Show stack of images")
     page.until(lambda: HOSTILE in page.text("#detail-images .stack"), "the stack")
     page.run("for (const details of document.querySelectorAll('details')) details.open = true")
     assert page.overflow_px() == 0
