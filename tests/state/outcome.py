@@ -81,7 +81,7 @@ def check_outcome(begun: World, device: Simulation, last: Plan) -> None:
     assert kept <= {v.engine_name for v in device.world.volumes}
     if not device.rules.keep_volumes:
         assert not any(v.app_id not in apps for v in device.world.volumes)
-    _check_images(device)
+    _check_images(begun, device)
 
 
 def is_right(container: Container, world: World, apps: Sequence[ComposedApp]) -> bool:
@@ -152,18 +152,20 @@ def _left_alone(app: ComposedApp, begun: World, end: World) -> None:
     assert [v for v in end.volumes if v.app_id == app.app_id] == [v for v in begun.volumes if v.app_id == app.app_id]
 
 
-def _check_images(device: Simulation) -> None:
-    """Each service has its row, and without a reason to keep them there are no others."""
+def _check_images(begun: World, device: Simulation) -> None:
+    """Each service has its row, and without a reason to keep them there are no others. What was kept is still there."""
     wanted = refs(device.target)
     images = device.world.images
-    assert wanted <= {row.ref for row in images.available}
+    before = {row.ref for row in begun.images.available}
+    assert wanted | before & device.rules.kept <= {row.ref for row in images.available}
     if device.rules.keep_images:
         return
     used = {c.docker_image_id for c in device.world.containers}
     alone = {app.app_id for app in device.target if app.rejected or app.problem}
     for row in images.available:
         means = {row.docker_image_id, images.details[row.ref.name].id}
-        assert row.ref in wanted or means & used or row.ref.app_id in alone, row
+        needed = row.ref in wanted | device.rules.kept
+        assert needed or means & used or row.ref.app_id in alone, row
 
 
 def _of(app: ComposedApp, world: World) -> list[Container]:
