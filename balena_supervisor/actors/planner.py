@@ -138,8 +138,9 @@ class Planner(OrderTaker):
             self._apply.new_target(event.target.version, self.clock.monotonic())
             self._aim.force_now = False
             self.desk.orders.hurry()
+        if event.target != self._picture.target:
+            self._trials.new_target(event.target)
         self._picture.target, self._picture.target_told = event.target, True
-        self._trials.new_target(event.target)
         self.look_soon()
 
     @handles(ImagesChanged)
@@ -259,7 +260,9 @@ class Planner(OrderTaker):
         if applied and self._apply.applying:
             log("success", "device state", "target is applied", version=self._picture.target.version)
             self.post.publish(TargetApplied(version=self._picture.target.version))
-        self._aim.force_now = self._aim.force_now and not applied
+        if applied:  # what is to be done from now on may meet a lock that is younger than the force
+            self._aim.force_now = False
+            self._picture.target = msgspec.structs.replace(self._picture.target, force=False)
         self._apply.settle(applied=applied, under_way=under_way, waiting=waiting, now=now)
         self._arm_retry(now)
         self._tell_waits()

@@ -142,6 +142,7 @@ class Targets(Actor):
         """A target that may break locks may do so until it is applied, not after the next start again."""
         if self._target.force and event.version == self._target.version:
             self._target = msgspec.structs.replace(self._target, force=False)
+            self.post.publish(TargetChanged(target=self._target))  # also to a planner that is started later
             self._forget_force(event.version)
 
     def _forget_force(self, version: int) -> None:

@@ -322,7 +322,9 @@ def test_force_ends_when_the_target_is_applied(device: Device) -> None:
     device.send(TargetApplied(version=version - 1))
     device.stop()
     assert device.start().target.force
+    assert device.target.force
     device.send(TargetApplied(version=version))
+    assert (device.target.version, device.target.force) == (version, False)
     device.stop()
     assert not device.start().target.force
 
