@@ -94,6 +94,7 @@ def _view(
     look: Look, app: ComposedApp, containers: tuple[Container, ...], resources: Resources, removal: str = ""
 ) -> AppView:
     world = look.world
+    locks_change = f"lock:{app.app_id}" in look.busy  # what is being released may be gone already
     return AppView(
         app=app,
         containers=containers,
@@ -105,7 +106,7 @@ def _view(
         missing_networks=resources.missing_networks,
         missing_volumes=resources.missing_volumes,
         busy=look.busy,
-        locked=world.locks.get(app.app_id, frozenset()),
+        locked=frozenset() if locks_change else world.locks.get(app.app_id, frozenset()),
         force=look.rules.forces(app.app_id),
         memory=look.memory,
         removal=removal or look.rules.why.get(app.app_id, "the service is not in the target"),
