@@ -122,9 +122,6 @@ class Apply:
         """Note a step that is being sent; returns its words."""
         words = words_of(step)
         app_id, service_name = app_and_service_of(step)
-        if isinstance(step, KillService | HandOver) and step.fields:
-            times = self._replacements.setdefault((step.subject, step.fields), deque(maxlen=REPLACEMENTS_LIMIT))
-            times.append(now)
         self._sent.setdefault((type(step).__name__, step.subject), deque(maxlen=REPEATS_LIMIT)).append(now)
         if isinstance(step, PullImage) and step.anew:
             self._broken[step.ref.name] = True
@@ -159,21 +156,25 @@ class Apply:
     def forget(self, entry: InFlight) -> None:
         self._in_flight.pop(entry.step.step, None)
 
-    def succeeded(self, entry: InFlight) -> None:
-        self.back_off.succeeded(entry.step.subject)
+    def succeeded(self, entry: InFlight, now: float) -> None:
+        step = entry.step
+        self.back_off.succeeded(step.subject)
         self._note(entry, "done", "")
-        if isinstance(entry.step, PullImage):
+        if isinstance(step, KillService | HandOver) and step.fields and entry.version == self._version:
+            times = self._replacements.setdefault((step.subject, step.fields), deque(maxlen=REPLACEMENTS_LIMIT))
+            times.append(now)
+        if isinstance(step, PullImage):
             self._update_downloaded = True
-        if isinstance(entry.step, StopService):
-            self._stopped[entry.step.container.container_id] = app_and_service_of(entry.step)
-            self._started.discard(app_and_service_of(entry.step))
-        if isinstance(entry.step, StartService) and entry.step.service.running:
+        if isinstance(step, StopService):
+            self._stopped[step.container.container_id] = app_and_service_of(step)
+            self._started.discard(app_and_service_of(step))
+        if isinstance(step, StartService) and step.service.running:
             # also one that has ended before anybody saw it run
-            mine = app_and_service_of(entry.step)
+            mine = app_and_service_of(step)
             self._stopped = {one: service for one, service in self._stopped.items() if service != mine}
             self._started.add(mine)
-        if isinstance(entry.step, TakeLocks):
-            self._foreign_locks.pop(entry.step.app_id, None)
+        if isinstance(step, TakeLocks):
+            self._foreign_locks.pop(step.app_id, None)
 
     def failed(
         self, entry: InFlight, error: ErrorRecord, *, now: float, limit_s: float, ordered: bool = False
@@ -280,12 +281,16 @@ class Apply:
 
     # --- the apply as a whole ---------------------------------------------------------------------------------------
 
-    def new_target(self, version: int, now: float) -> None:
-        self._version = version
+    def try_anew(self) -> None:
+        """Nothing waits because of what has failed, or was done too often, so far."""
         self.back_off.clear()
         self._sent.clear()
         self._replacements.clear()
         self._loops.clear()
+
+    def new_target(self, version: int, now: float) -> None:
+        self._version = version
+        self.try_anew()
         self._foreign_locks.clear()
         self._broken.clear()
         self.applying = True

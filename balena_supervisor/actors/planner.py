@@ -162,7 +162,7 @@ class Planner(OrderTaker):
     def step_done(self, notice: StepDone) -> None:
         entry = self._apply.finish(notice.step, notice.seen)
         if entry is not None:
-            self._apply.succeeded(entry)
+            self._apply.succeeded(entry, self.clock.monotonic())
             self.desk.orders.step_done(entry.step)
             self._settle(entry)
         self.look_soon()
@@ -195,7 +195,7 @@ class Planner(OrderTaker):
 
     @handles(ApplyNow)
     def apply_now(self, command: ApplyNow) -> None:
-        self._apply.back_off.clear()
+        self._apply.try_anew()
         self._aim.force_now = self._aim.force_now or command.force
         self.look_soon()
 

@@ -316,6 +316,49 @@ def test_three_replacements_for_the_same_field_that_lie_far_apart_are_no_loop(de
         assert len([step for step in device.workers.work() if isinstance(step, KillService)]) == 1
 
 
+@pytest.mark.parametrize("kind", [KillService, HandOver])
+def test_a_replacement_that_the_engine_refuses_is_tried_until_it_works(device: Device, kind: type[Step]) -> None:
+    labels = {"io.balena.update.strategy": "hand-over"} if kind is HandOver else {}
+    device.meet(target(web(labels=labels)))
+    device.workers.work()
+    device.workers.fails = lambda step: "500" if isinstance(step, kind) else ""
+    device.change(target(web(labels=labels, environment={"A": "1"}), version=2))
+    device.workers.work()
+    for _ in range(5):
+        device.advance(16)
+        assert [step for step in device.workers.work() if isinstance(step, kind)]
+    device.workers.fails = lambda _: ""
+    device.advance(64)
+    device.workers.work()
+    assert not device.state().applying
+
+
+def test_an_update_call_tries_a_service_again_that_was_replaced_too_often(device: Device) -> None:
+    device.meet(target(web(environment={"A": "1"})))
+    device.workers.work()
+    for kills in (1, 1, 1, 0):
+        device.workers.world = with_environment(device.workers.world, {"A": "of somebody else"})
+        device.workers.publish()
+        assert len([step for step in device.workers.work() if isinstance(step, KillService)]) == kills
+    device.workers.deliver(ApplyNow())
+    assert len([step for step in device.workers.work() if isinstance(step, KillService)]) == 1
+    assert not device.state().applying
+
+
+def test_nothing_is_stopped_while_the_locks_are_being_released(device: Device) -> None:
+    device.meet(target(web()))
+    device.workers.work()
+    device.workers.held = lambda step: isinstance(step, ReleaseLocks)
+    device.change(target(web(environment={"A": "1"}), version=2))
+    device.workers.work()
+    device.change(target(web(environment={"A": "2"}), version=3))
+    assert device.workers.work() == []
+    device.workers.held = lambda _: False
+    device.workers.release()
+    kinds = [type(step) for step in device.workers.work()]
+    assert kinds == [TakeLocks, KillService, StartService, ReleaseLocks]
+
+
 def with_environment(world: World, environment: dict[str, str]) -> World:
     """All containers as if somebody had made them otherwise."""
     containers = tuple(
@@ -537,14 +580,6 @@ def locked_device(device: Device) -> None:
     assert words(device.workers.work()) == ["take the update locks of app 7"]
 
 
-def altered_by_hand(device: Device) -> None:
-    (one,) = device.workers.world.containers
-    config = msgspec.structs.replace(one.config, environment={"A": "by hand"})
-    changed = msgspec.structs.replace(one, config=config)
-    device.workers.world = msgspec.structs.replace(device.workers.world, containers=(changed,))
-    device.workers.publish()
-
-
 LOCK = {"app_id": 7, "service_name": "web", "path": "/x/updates.lock", "since": "2026-01-01T00:00:00Z"}
 
 
@@ -580,7 +615,8 @@ def test_force_breaks_the_lock_at_once_and_only_until_the_target_is_applied(devi
     assert taken[0].force
     assert not device.state().applying
     if how != "override":
-        altered_by_hand(device)
+        device.workers.world = with_environment(device.workers.world, {"A": "of somebody else"})
+        device.workers.publish()
         (take,) = device.workers.work()
         assert isinstance(take, TakeLocks)
         assert not take.force
