@@ -17,6 +17,7 @@ from balena_supervisor.runtime.output import log
 from balena_supervisor.state.compare import differences
 from balena_supervisor.state.former import service_of
 from balena_supervisor.state.orders import app_of, verb_of, words_of_order
+from balena_supervisor.state.strategies import kills_first
 from balena_supervisor.state.world import World, newest_first, present_ids
 
 STOPPED_BY_USER = "a user has stopped it"
@@ -126,6 +127,9 @@ def _is_void(app_id: int, name: str, target: Iterable[ComposedApp], world: World
     if service is None:
         return True
     mine = newest_first(c for c in containers if c.service_name == name)
-    if not mine or service.docker_image_id is None:
+    if not mine:
         return False
+    if service.docker_image_id is None:
+        # killed before the image comes: then nothing is left to compare with
+        return kills_first(service.config.labels)
     return bool(differences(mine[0], service, present_ids(containers)))

@@ -25,6 +25,7 @@ from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.state import ActionSummary, EngineLink
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.state.orders import service_name_of, words_of_order
+from balena_supervisor.state.strategies import STRATEGIES, STRATEGY
 from balena_supervisor.steps import (
     CreateVolume,
     KillService,
@@ -180,6 +181,21 @@ def test_a_service_that_was_stopped_runs_again_when_the_target_defines_it_otherw
     device.workers.work()
     assert device.statuses() == {"web": "Running", "db": "Running"}
     assert OrderStore(open_database(device.database)).stopped() == frozenset()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_service_that_was_stopped_runs_again_with_a_new_image(device: Ordered, strategy: str) -> None:
+    labels = {STRATEGY: strategy}
+    device.change(target(web(labels=labels), web(**DB), version=2))
+    device.workers.work()
+    device.order(ServiceOrder(verb="stop", app_id=7, service_name="web"))
+    device.workers.work()
+    device.change(target(web(labels=labels), web(**DB), version=3))
+    device.workers.work()
+    assert device.statuses() == {"web": "exited", "db": "Running"}
+    device.change(target(web(labels=labels, image="new:latest"), web(**DB), version=4))
+    device.workers.work()
+    assert device.statuses() == {"web": "Running", "db": "Running"}
 
 
 def test_a_stopped_service_whose_container_somebody_removed_is_made_and_not_started(device: Ordered) -> None:
