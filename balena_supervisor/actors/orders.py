@@ -246,7 +246,8 @@ class Orders:
             if _is_busy(app_id, at_work):
                 entry.stands_until = None
                 continue
-            if _is_open(entry, left) or (locks if app_id == 0 else planned.gated):
+            # one for the device waits for nothing but the locks
+            if locks if app_id == 0 else (_is_open(entry, left) or planned.gated):
                 moved |= self._stand_still(entry, planned, now)
                 continue
             moved = True
@@ -291,7 +292,7 @@ class Orders:
         """The order that a step belongs to; its failure ends it."""
         app_id = app_and_service_of(step)[0]
         for entry in self._entries if not isinstance(step, ImageStep) else ():
-            mine = app_of(entry.order) == app_id or (app_of(entry.order) == 0 and isinstance(step, TakeLocks))
+            mine = isinstance(step, TakeLocks) if app_of(entry.order) == 0 else app_of(entry.order) == app_id
             if mine and entry.stage.name in {DOWN, UP}:
                 return entry
         return None

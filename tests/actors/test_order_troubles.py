@@ -20,6 +20,7 @@ from balena_supervisor.model.state import EngineLink
 from balena_supervisor.state.orders import verb_of
 from balena_supervisor.state.words import words_of
 from balena_supervisor.steps import (
+    EnsureSupervisorNetwork,
     KillService,
     PullImage,
     ReleaseLocks,
@@ -89,6 +90,22 @@ def test_no_order_counts_as_done_while_supervisor0_is_wrong_and_nothing_else_is_
     taken = [words_of(step) for step in device.workers.work()]
     assert done.result(5) is None
     assert {"kill web", "kill db", "start db", "start web"} <= set(taken)
+
+
+def test_a_device_whose_supervisor0_cannot_be_made_can_be_rebooted(device: Ordered) -> None:
+    device.workers.world = msgspec.structs.replace(device.workers.world, supervisor_network_ready=False)
+    device.workers.fails = lambda step: "no address is left" if isinstance(step, EnsureSupervisorNetwork) else ""
+    device.workers.publish()
+    device.workers.work()
+    device.workers.held = lambda step: isinstance(step, TakeLocks)
+    done = device.order(DeviceOrder(verb="reboot"))
+    device.workers.work()
+    device.advance(5)
+    device.workers.work()
+    device.workers.held = lambda _: False
+    device.workers.release()
+    device.workers.work()
+    assert done.result(5) is None
 
 
 def test_a_service_is_restarted_although_another_shares_its_network(device: Ordered) -> None:
