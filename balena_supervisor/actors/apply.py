@@ -186,10 +186,10 @@ class Apply:
         cause = cause_of(error)
         self._note(entry, "failed", cause)
         step = entry.step
-        if error.code == Locked.code and isinstance(step, TakeLocks):
-            self._foreign_locks[step.app_id] = _foreign_locks(error)
         if ordered or entry.version != self._version:
             return None
+        if error.code == Locked.code and isinstance(step, TakeLocks):
+            self._foreign_locks[step.app_id] = _foreign_locks(error)
         if error.code == ImageBroken.code and isinstance(step, StartService | HandOver):
             self._broken.setdefault(step.service.image_name, False)
         if error.code == NoSpace.code:

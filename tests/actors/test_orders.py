@@ -240,6 +240,18 @@ def test_a_lock_of_a_user_ends_an_order_and_leaves_everything_as_it_was(device: 
     assert [action.outcome for action in state.actions] == ["failed"]
 
 
+def test_a_lock_that_has_refused_an_order_is_not_shown_after_it(device: Ordered) -> None:
+    device.workers.fails = lambda step: "no such image" if isinstance(step, PullImage) else ""
+    device.change(target(web(image="new:latest"), web(**DB), version=2))
+    device.workers.work()
+    device.workers.fails = lambda step: LOCKED if isinstance(step, TakeLocks) else ""
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    device.workers.held = lambda step: isinstance(step, PullImage)
+    device.workers.work()
+    assert isinstance(done.exception(5), SupervisorError)
+    assert device.state().locks == ()
+
+
 def test_force_goes_with_the_step_that_takes_the_locks(device: Ordered) -> None:
     device.order(AppOrder(verb="restart", app_id=7, force=True))
     (take,) = [step for step in device.workers.work() if isinstance(step, TakeLocks)]
