@@ -99,11 +99,15 @@ class Order(Action[None], frozen=True, kw_only=True):
 
     Orders for one app, and those for the device, are carried out one after the other. Raises ``NotFound`` for an app or
     service that is not there, ``Locked`` when a user's update lock stands in the way (then nothing has changed),
-    ``OrderEnded`` when it was cancelled. ``force`` removes such locks. Should the planner end meanwhile, the order is
-    given up and the target is applied.
+    ``OrderEnded`` when it was cancelled, or could not begin while somebody waited for it. ``force`` removes such locks.
+    Should the planner end meanwhile, the order is given up and the target is applied.
     """
 
     force: bool = False
+
+
+#: how long whoever gives an order waits for its end
+ORDER_TIMEOUT_S = 300.0
 
 
 class AppOrder(Order, frozen=True, kw_only=True):

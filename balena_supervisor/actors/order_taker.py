@@ -11,15 +11,17 @@ from balena_supervisor.actors.orders import Entry
 from balena_supervisor.actors.reboots import REBOOTS_LIMIT, Reboots
 from balena_supervisor.clock import iso
 from balena_supervisor.errors import Locked, OrderEnded, SupervisorError, record_of
-from balena_supervisor.messages import AppOrder, CancelOrder, DeviceOrder, GoDown, Order, ServiceOrder
+from balena_supervisor.messages import ORDER_TIMEOUT_S, AppOrder, CancelOrder, DeviceOrder, GoDown, Order, ServiceOrder
 from balena_supervisor.model.state import Waiting
 from balena_supervisor.runtime.actor import Actor, Pending, handles
 from balena_supervisor.runtime.output import log
 from balena_supervisor.state.orders import words_of_order
 
-#: how long an order waits while nothing can be planned, and one for the device for steps under way; and how long the
-#: host may take for its answer
+#: how long an order waits while nothing can be planned, and one for the device for all that is under way
 PATIENCE_S = 10.0
+#: how long another one waits before it begins: none begins when whoever asked was told already that it is too late
+BEGIN_WITHIN_S = ORDER_TIMEOUT_S - 30.0
+#: how long the host may take for its answer
 GO_DOWN_S = 30.0
 #: after this, a device that was to go down is taken to stay: something keeps the host from it
 STILL_UP_S = 600.0
@@ -50,10 +52,8 @@ class OrderTaker(Actor):
         if isinstance(order, DeviceOrder) and not order.force and self.host_update_pending():
             raise Locked(f"cannot {words_of_order(order)}: Waiting for Host OS update to finish")
         log("info", "order", words_of_order(order), force=order.force)
-        until = self.clock.monotonic() + PATIENCE_S
+        until = self.clock.monotonic() + (PATIENCE_S if isinstance(order, DeviceOrder) else BEGIN_WITHIN_S)
         entry = self.desk.orders.add(order, iso(self.clock.now()), until)
-        if isinstance(order, DeviceOrder):
-            self.after(PATIENCE_S, self.look_soon)
         self.look_soon()
         return Pending(entry.answer)
 

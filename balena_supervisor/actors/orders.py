@@ -56,7 +56,7 @@ class Entry:
     stage: Stage = field(default_factory=Stage)
     started: bool = False
     error: SupervisorError | None = None
-    #: monotonic second until which a device order waits for steps under way
+    #: monotonic second until which it may begin
     until: float = 0.0
     #: monotonic second at which it ends if nothing of it is under way until then
     stands_until: float | None = None
@@ -144,15 +144,16 @@ class Orders:
         apps, at_work = tuple(target), tuple(busy)
         begun: list[Entry] = []
         for entry in list(self._entries):
-            before = self._entries[: self._entries.index(entry)]
-            if entry.stage.name == QUEUED and not any(overlaps(entry.order, other.order) for other in before):
+            before = [e for e in self._entries[: self._entries.index(entry)] if overlaps(entry.order, e.order)]
+            if entry.stage.name == QUEUED and not before:
                 self._enter(entry, world, apps)
             if entry.stage.name == WAITING and not _is_busy(app_of(entry.order), at_work):
                 entry.stage = first_stage(entry.order, world, apps)
                 begun.append(entry)
-            if entry.stage.name == WAITING and isinstance(entry.order, DeviceOrder) and now >= entry.until:
+            if entry.stage.name in {QUEUED, WAITING} and now >= entry.until:
                 words = words_of_order(entry.order)
-                self.end(entry, OrderEnded(f"cannot {words}: the supervisor is at work on {', '.join(at_work)}"))
+                others = [words_of_order(e.order) for e in before] or _subjects(app_of(entry.order), at_work)
+                self.end(entry, OrderEnded(f"cannot {words}: the supervisor is at work on {', '.join(others)}"))
         return begun
 
     def _enter(self, entry: Entry, world: World, target: tuple[ComposedApp, ...]) -> None:
@@ -277,7 +278,8 @@ class Orders:
 
     def next_due(self, now: float) -> float | None:
         """The monotonic second at which the next one has waited for too long."""
-        times = (entry.stands_until for entry in self._entries if entry.stands_until is not None)
+        times = [entry.stands_until for entry in self._entries if entry.stands_until is not None]
+        times += [entry.until for entry in self._entries if entry.stage.name in {QUEUED, WAITING}]
         return min((at for at in times if at > now), default=None)
 
     # --- steps ------------------------------------------------------------------------------------------------
@@ -329,4 +331,8 @@ def _is_open(entry: Entry, left: Iterable[tuple[int, str]]) -> bool:
 
 def _is_busy(app_id: int, busy: Iterable[str]) -> bool:
     """Whether a step on the app is under way; for the device, on any."""
-    return any(is_of_app(subject, app_id) for subject in busy)
+    return bool(_subjects(app_id, busy))
+
+
+def _subjects(app_id: int, busy: Iterable[str]) -> list[str]:
+    return [subject for subject in busy if is_of_app(subject, app_id)]

@@ -11,10 +11,7 @@ from balena_supervisor.errors import NotFound, RemoteError
 from balena_supervisor.http.answer import Refused, failed, json_answer
 from balena_supervisor.http.api import Api
 from balena_supervisor.http.snapshots import Picture
-from balena_supervisor.messages import AppOrder, CancelOrder, DeviceOrder, Order, ServiceOrder
-
-#: how long the answer waits for the end of an order, in seconds
-PATIENCE_S = 300.0
+from balena_supervisor.messages import ORDER_TIMEOUT_S, AppOrder, CancelOrder, DeviceOrder, Order, ServiceOrder
 
 
 class Orders:
@@ -32,7 +29,7 @@ class Orders:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         req.context.caller.need_global()
         try:
-            self._api.ask("planner", _order(req.context.body), timeout_s=PATIENCE_S)
+            self._api.ask("planner", _order(req.context.body), timeout_s=ORDER_TIMEOUT_S)
         except RemoteError as error:
             if error.code == NotFound.code:
                 raise Refused(failed(404, error.message)) from error

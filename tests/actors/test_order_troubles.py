@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from balena_supervisor.actors.order_taker import BEGIN_WITHIN_S
 from balena_supervisor.actors.orders import STANDSTILL_S, Orders
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
@@ -18,13 +19,16 @@ from balena_supervisor.messages import AppOrder, CancelOrder, DeviceOrder, GoDow
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.state import EngineLink
 from balena_supervisor.state.orders import verb_of
+from balena_supervisor.state.strategies import HAND_OVER, STRATEGY
 from balena_supervisor.state.words import words_of
 from balena_supervisor.steps import (
     EnsureSupervisorNetwork,
+    HandOver,
     KillService,
     PullImage,
     ReleaseLocks,
     RemoveImage,
+    RemoveVolume,
     StartService,
     StopService,
     TakeLocks,
@@ -69,9 +73,9 @@ def test_an_order_begins_in_the_look_in_which_the_one_before_it_is_refused() -> 
     one = worlds.service("web")
     world, app = worlds.world(worlds.container(one), of=[one]), worlds.app(one)
     orders = Orders()
-    orders.add(ServiceOrder(verb="stop", app_id=worlds.APP, service_name="nobody"), "", 0)
-    orders.add(ServiceOrder(verb="stop", app_id=worlds.APP, service_name="web"), "", 0)
-    orders.add(ServiceOrder(verb="start", app_id=worlds.APP, service_name="web"), "", 0)
+    orders.add(ServiceOrder(verb="stop", app_id=worlds.APP, service_name="nobody"), "", 1)
+    orders.add(ServiceOrder(verb="stop", app_id=worlds.APP, service_name="web"), "", 1)
+    orders.add(ServiceOrder(verb="start", app_id=worlds.APP, service_name="web"), "", 1)
     begun = orders.begin(world, [app], (), 0)
     assert [entry.summary.verb for entry in begun] == ["stop"]
     assert [verb_of(order) for order in orders.active()] == ["stop", "start"]
@@ -106,6 +110,31 @@ def test_a_device_whose_supervisor0_cannot_be_made_can_be_rebooted(device: Order
     device.workers.release()
     device.workers.work()
     assert done.result(5) is None
+
+
+@pytest.mark.parametrize("queued", [False, True], ids=["beside a hand-over", "behind an order"])
+def test_an_order_that_could_not_begin_in_time_ends_and_never_runs(device: Ordered, *, queued: bool) -> None:
+    device.workers.held = lambda step: isinstance(step, HandOver | KillService)
+    if queued:
+        device.order(ServiceOrder(verb="restart", app_id=7, service_name="db"))
+        work = "restart service db of app 7"
+    else:
+        labels = {STRATEGY: HAND_OVER}
+        device.change(target(web(environment={"A": "1"}, labels=labels), web(**DB), version=2))
+        work = "service:7:web"
+    device.workers.work()
+    done = device.order(AppOrder(verb="purge", app_id=7))
+    device.workers.work()
+    device.advance(BEGIN_WITHIN_S - 1)
+    assert not done.done()
+    device.advance(1.1)
+    device.workers.work()
+    with pytest.raises(SupervisorError, match=f"cannot purge app 7: the supervisor is at work on {work}"):
+        done.result(5)
+    device.workers.held = lambda _: False
+    device.workers.release()
+    assert not [step for step in device.workers.work() if isinstance(step, RemoveVolume)]
+    assert device.statuses() == {"web": "Running", "db": "Running"}
 
 
 def test_a_service_is_restarted_although_another_shares_its_network(device: Ordered) -> None:
