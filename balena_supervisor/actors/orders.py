@@ -79,6 +79,8 @@ class Orders:
         self._fresh: list[Entry] = []
         #: apps of which a restart or purge that failed may have taken something: as they were
         self._taken: dict[int, ComposedApp] = {}
+        #: app id and name of services that an order was to stop when the planner before this one ended
+        self._cut_off: set[tuple[int, str]] = set()
 
     # --- orders come and go -----------------------------------------------------------------------------------
 
@@ -100,6 +102,8 @@ class Orders:
         """An order that a planner before this one had begun."""
         self._count = max(self._count, summary.number)
         self._ended.append(msgspec.structs.replace(summary, outcome="interrupted", error="the planner was restarted"))
+        if summary.verb in {"stop", "restart"} and summary.service_name:
+            self._cut_off.add((summary.app_id, summary.service_name))
 
     def cancel(self, number: int) -> None:
         """Nothing when it has ended, or when the host was asked to go down already."""
@@ -196,8 +200,14 @@ class Orders:
         )
 
     def stopped(self, world: World) -> frozenset[str]:
-        """Containers that stand still and are to be started by order."""
-        ids: frozenset[str] = frozenset()
+        """Containers that stand still and are to be started: by order, or as an interrupted order had stopped them. Only
+        while the app has the locks of that order: without them it had stopped nothing."""
+        self._cut_off = {mine for mine in self._cut_off if mine[0] in world.locks}
+        ids = frozenset(
+            c.container_id
+            for c in world.containers
+            if c.status == "exited" and (c.app_id, c.service_name) in self._cut_off
+        )
         for entry in self._entries:
             if not entry.started:
                 ids |= to_start(entry.order, entry.stage, world)
@@ -289,6 +299,8 @@ class Orders:
             mine = app_and_service_of(step) == (app_of(entry.order), service_name_of(entry.order))
             if isinstance(step, StartService) and mine:
                 entry.started = True
+        if isinstance(step, StartService):
+            self._cut_off.discard(app_and_service_of(step))
 
     def of_step(self, step: Step) -> Entry | None:
         """The order that a step belongs to; its failure ends it."""

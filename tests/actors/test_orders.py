@@ -24,6 +24,7 @@ from balena_supervisor.messages import (
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.state import ActionSummary, EngineLink
 from balena_supervisor.model.target import TargetState
+from balena_supervisor.state.effects import effect
 from balena_supervisor.state.orders import service_name_of, words_of_order
 from balena_supervisor.state.strategies import STRATEGIES, STRATEGY
 from balena_supervisor.steps import (
@@ -340,6 +341,44 @@ def test_an_order_that_the_planner_did_not_live_to_end_is_reported_and_not_repea
         (order.verb, service_name_of(order), "interrupted", "the planner was restarted")
     ]
     assert OrderStore(open_database(device.database)).running() == []
+    later.ref.stop()
+
+
+@pytest.mark.parametrize("restart", ["no", "on-failure", "always"])
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_a_service_that_an_interrupted_order_had_stopped_runs_again_once(
+    device: Ordered, verb: Any, restart: str
+) -> None:
+    wanted = target(web(composition={"restart": restart}), web(**DB), version=2)
+    device.change(wanted)
+    device.workers.work()
+    device.workers.held = lambda step: isinstance(step, KillService | StopService)
+    device.order(ServiceOrder(verb=verb, app_id=7, service_name="web"))
+    device.workers.work()
+    (one,) = [c for c in device.workers.world.containers if c.service_name == "web"]
+    device.workers.drop()
+    device.workers.world = effect(StopService(container=one), device.workers.world)
+    later = device.again()
+    later.workers.alters = lambda step: StopService(container=one) if isinstance(step, StartService) else step
+    later.meet(wanted)
+    taken = [step for step in later.workers.work() if isinstance(step, StartService)]
+    assert words(taken) == ["start web"]
+    assert outcome(later) == [(verb, "interrupted")]
+    later.ref.stop()
+
+
+@pytest.mark.parametrize("verb", ["stop", "start"])
+def test_a_job_that_had_ended_by_itself_is_not_run_again_by_an_interrupted_order(device: Ordered, verb: Any) -> None:
+    wanted = target(web(composition={"restart": "no"}), web(**DB), version=2)
+    device.change(wanted)
+    device.workers.work()
+    (one,) = [c for c in device.workers.world.containers if c.service_name == "web"]
+    device.workers.world = effect(StopService(container=one), device.workers.world)
+    summary = ActionSummary(number=1, at="", verb=verb, app_id=7, service_name="web", outcome="running")
+    OrderStore(open_database(device.database)).set_running([summary])
+    later = device.again()
+    later.meet(wanted)
+    assert later.workers.work() == []
     later.ref.stop()
 
 
