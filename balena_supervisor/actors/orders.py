@@ -200,8 +200,8 @@ class Orders:
         )
 
     def stopped(self, world: World) -> frozenset[str]:
-        """Containers that stand still and are to be started: by order, or as an interrupted order had stopped them. Only
-        while the app has the locks of that order: without them it had stopped nothing."""
+        """Containers that stand still and are to be started: by order, or as an interrupted order had stopped them. Its
+        locks are still there then: without them it had stopped nothing."""
         self._cut_off = {mine for mine in self._cut_off if mine[0] in world.locks}
         ids = frozenset(
             c.container_id

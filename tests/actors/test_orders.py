@@ -361,8 +361,8 @@ def test_a_service_that_an_interrupted_order_had_stopped_runs_again_once(
     later = device.again()
     later.workers.alters = lambda step: StopService(container=one) if isinstance(step, StartService) else step
     later.meet(wanted)
-    taken = [step for step in later.workers.work() if isinstance(step, StartService)]
-    assert words(taken) == ["start web"]
+    starts = [text for text in words(later.workers.work()) if text.startswith("start")]
+    assert starts == ["start web"]
     assert outcome(later) == [(verb, "interrupted")]
     later.ref.stop()
 
