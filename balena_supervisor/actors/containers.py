@@ -70,8 +70,8 @@ class Containers(Worker[tuple[Container, ...]]):
         self._locks = ports.locks
         self._picture = ContainerPicture()
         self._exits = ServiceExits()
-        #: app id -> services whose locks are ours
-        self._own_locks: dict[int, tuple[str, ...]] = {}
+        #: by app id
+        self._own_locks: dict[int, AppLock] = {}
         #: give up the waits of hand-overs
         self._waits: set[threading.Event] = set()
         #: by the number of the step in this process
@@ -86,7 +86,7 @@ class Containers(Worker[tuple[Container, ...]]):
         try:
             self._locks.adopt_old_layout()
             self._locks.drop_halves()
-            self._own_locks = {lock.app_id: lock.services for lock in self._locks.held()}
+            self._own_locks = {lock.app_id: lock for lock in self._locks.held()}
         except SupervisorError as error:
             output.log("warn", self.name, error.message)
 
@@ -197,15 +197,15 @@ class Containers(Worker[tuple[Container, ...]]):
 
     def _lock(self, step: LockStep, act: Callable[[], None]) -> Pending[None]:
         def look() -> None:
-            services = self._locks.held_by(step.app_id)
-            self.defer(lambda: self._show_locks(step.app_id, services))
+            lock = self._locks.held_by(step.app_id)
+            self.defer(lambda: self._show_lock(step.app_id, lock))
 
         return self.carry_out(step, lambda: act_and_look(act, look))
 
-    def _show_locks(self, app_id: int, services: tuple[str, ...]) -> None:
+    def _show_lock(self, app_id: int, lock: AppLock | None) -> None:
         """The end of the step publishes it."""
-        if services:
-            self._own_locks[app_id] = services
+        if lock is not None:
+            self._own_locks[app_id] = lock
         else:
             self._own_locks.pop(app_id, None)
 
@@ -241,7 +241,7 @@ class Containers(Worker[tuple[Container, ...]]):
             seq=seq,
             containers=self._picture.containers(),
             tasks=tuple(self._tasks[number] for number in sorted(self._tasks)),
-            locks=tuple(AppLock(app_id=app_id, services=self._own_locks[app_id]) for app_id in sorted(self._own_locks)),
+            locks=tuple(self._own_locks[app_id] for app_id in sorted(self._own_locks)),
             exits=self._exits.shown(),
             busy=busy,
             engine=self.engine_link,

@@ -379,7 +379,10 @@ class Planner(OrderTaker):
             commits={str(app_id): commit for app_id, commit in picture.commits.items()},
             containers=container_summaries(world),
             images=image_summaries(world.images),
-            locks=(*lock_summaries(world), *self._apply.foreign_locks()),
+            locks=(
+                *lock_summaries(picture.containers.locks if picture.containers else ()),
+                *self._apply.foreign_locks(),
+            ),
             exits=picture.containers.exits if picture.containers else (),
             actions=self.desk.orders.summaries(),
         )

@@ -28,6 +28,8 @@ HAND_OVER_NAMES = ("handover-complete", "resin-kill-me")
 OWNER = 65534
 #: a lock is made here, beside the folders of services, so that no container sees it half done
 _DRAFT = ".new-lock"
+#: the last second of the year 9999
+_LAST_S = 253402300799.0
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -92,17 +94,17 @@ class LockFiles:
         """All own locks, by app: the services of which both files are own."""
         found: list[AppLock] = []
         with _in_words("list the update locks"), suppress(FileNotFoundError), _opened(self._folder) as root:
-            for name in sorted(_folders(root)):
-                services = self._held_in(root, name) if name.isdecimal() else ()
-                if services:
-                    found.append(AppLock(app_id=int(name), services=services))
+            for name in sorted(filter(str.isdecimal, _folders(root))):
+                lock = self._held_in(root, int(name))
+                if lock is not None:
+                    found.append(lock)
         return tuple(found)
 
-    def held_by(self, app_id: int) -> tuple[str, ...]:
-        """The services of one app of which both files are own."""
+    def held_by(self, app_id: int) -> AppLock | None:
+        """The services of one app of which both files are own; None without any."""
         with _in_words(f"list the locks of app {app_id}"), suppress(FileNotFoundError), _opened(self._folder) as root:
-            return self._held_in(root, str(app_id))
-        return ()
+            return self._held_in(root, app_id)
+        return None
 
     def drop_halves(self) -> None:
         """Remove what a process that died while it took locks left: services with only one file of its own."""
@@ -149,9 +151,19 @@ class LockFiles:
             with _opened(str(app_id), root) as app:
                 yield app
 
-    def _held_in(self, root: int, app: str) -> tuple[str, ...]:
-        with _opened(app, root) as descriptor:
-            return tuple(name for name in sorted(_folders(descriptor)) if _is_held(descriptor, name))
+    def _held_in(self, root: int, app_id: int) -> AppLock | None:
+        held: dict[str, float] = {}
+        with _opened(str(app_id), root) as app:
+            for name in sorted(_folders(app)):
+                with _service(app, name) as folder:
+                    found = [_status(folder, file) for file in NAMES]
+                own = [status.st_mtime for status in found if status is not None and _is_ours(status)]
+                if len(own) == len(NAMES):
+                    held[name] = min(own)
+        if not held:
+            return None
+        path = f"{self._shown_as}/{app_id}"
+        return AppLock(app_id=app_id, services=tuple(held), path=path, since=_iso(min(held.values())))
 
     def _make_way(
         self, app_id: int, service: str, folder: int, running: Callable[[], Collection[str]], *, force: bool
@@ -184,9 +196,8 @@ class LockFiles:
         for name in NAMES:
             status = _status(folder, name)
             if status is not None and not _is_ours(status):
-                since = iso(datetime.fromtimestamp(status.st_mtime, UTC))
                 path = self._path(app_id, service, name)
-                yield ForeignLock(app_id=app_id, service_name=service, path=path, since=since)
+                yield ForeignLock(app_id=app_id, service_name=service, path=path, since=_iso(status.st_mtime))
 
     def _path(self, app_id: int, service: str, name: str) -> str:
         return f"{self._shown_as}/{app_id}/{service}/{name}"
@@ -243,6 +254,11 @@ def _status(folder: int, name: str) -> os.stat_result | None:
         return None
 
 
+def _iso(mtime: float) -> str:
+    """A container may give its file any time, also one that has no date."""
+    return iso(datetime.fromtimestamp(min(max(mtime, 0.0), _LAST_S), UTC))
+
+
 def _is_ours(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_uid == OWNER
 
@@ -255,11 +271,6 @@ def _is_own(folder: int, name: str) -> bool:
 def _is_foreign(folder: int, name: str) -> bool:
     status = _status(folder, name)
     return status is not None and not _is_ours(status)
-
-
-def _is_held(app: int, service: str) -> bool:
-    with _service(app, service) as folder:
-        return all(_is_own(folder, name) for name in NAMES)
 
 
 def _take(app: int, folder: int, name: str) -> None:

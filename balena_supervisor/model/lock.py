@@ -6,10 +6,13 @@ import msgspec
 
 
 class AppLock(msgspec.Struct, frozen=True, kw_only=True):
-    """Services of an app whose lock files are the supervisor's own, taken by this process or one before it."""
+    """Services of an app whose lock files are the supervisor's own, taken by this process or one before it. ``path`` is
+    the folder of the app on the host, ``since`` the time of the oldest file as ISO text."""
 
     app_id: int
     services: tuple[str, ...]
+    path: str = ""
+    since: str = ""
 
 
 class ForeignLock(msgspec.Struct, frozen=True, kw_only=True):

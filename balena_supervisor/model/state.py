@@ -134,8 +134,8 @@ class AppSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """An update lock. ``holder`` is ``supervisor``, or ``user`` for one that keeps the supervisor from taking its own:
-    then ``path`` on the host and ``since`` (ISO text) are known."""
+    """An update lock. ``holder`` is ``supervisor``, or ``user`` for one that keeps the supervisor from taking its own.
+    ``path`` on the host is the file of the user, or the folder of the supervisor's files; ``since`` is ISO text."""
 
     app_id: int
     service_name: str

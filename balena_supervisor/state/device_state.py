@@ -9,6 +9,7 @@ import msgspec
 
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.image import ImageRef, ImageState
+from balena_supervisor.model.lock import AppLock
 from balena_supervisor.model.service import Container, ContainerTask, Service
 from balena_supervisor.model.state import (
     AppSummary,
@@ -142,12 +143,18 @@ def _task_summary(task: ContainerTask, app_uuid: str) -> ContainerSummary:
     )
 
 
-def lock_summaries(world: World) -> tuple[LockSummary, ...]:
+def lock_summaries(locks: Iterable[AppLock]) -> tuple[LockSummary, ...]:
     """The update locks that the supervisor holds."""
     return tuple(
-        LockSummary(app_id=app_id, service_name=name, holder="supervisor")
-        for app_id, names in world.locks.items()
-        for name in sorted(names)
+        LockSummary(
+            app_id=lock.app_id,
+            service_name=name,
+            holder="supervisor",
+            path=f"{lock.path}/{name}",
+            since=lock.since,
+        )
+        for lock in locks
+        for name in lock.services
     )
 
 

@@ -6,12 +6,12 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from balena_supervisor.adapters.lock_files import HAND_OVER_NAMES, NAMES, OWNER, LockFiles
 from balena_supervisor.errors import Locked, SupervisorError
-from balena_supervisor.model.lock import AppLock
 from tests.db.small_disk import small_disk
 
 pytestmark = pytest.mark.root
@@ -58,20 +58,40 @@ def found(folder: Path) -> set[str]:
     }
 
 
+def held(locks: LockFiles) -> dict[int, tuple[str, ...]]:
+    return {lock.app_id: lock.services for lock in locks.held()}
+
+
 OWN = {f"{service}/{name}:own" for service in ALL for name in NAMES}
 
 
 def test_both_files_of_all_services_are_taken_and_released(folder: Path, locks: LockFiles) -> None:
     locks.take(APP, ALL, never)
     assert found(folder) == OWN
-    assert locks.held() == (AppLock(app_id=APP, services=ALL),)
-    assert locks.held_by(APP) == ALL
+    assert held(locks) == {APP: ALL}
+    assert (locks.held_by(APP),) == locks.held()
     locks.take(APP, ALL, never)
     assert found(folder) == OWN
     locks.release(APP)
     locks.release(APP)
     assert found(folder) == set()
-    assert (locks.held(), locks.held_by(APP)) == ((), ())
+    assert (locks.held(), locks.held_by(APP)) == ((), None)
+
+
+def test_own_locks_tell_where_and_since_when_they_are_held(folder: Path, locks: LockFiles) -> None:
+    locks.take(APP, ALL, never)
+    os.utime(folder / "77/b/updates.lock", (1e9, 1e9))
+    (lock,) = locks.held()
+    assert (lock.path, lock.since) == (f"{HOST}/77", "2001-09-09T01:46:40.000Z")
+
+
+@pytest.mark.parametrize("mtime", [-1e12, 1e15])
+def test_a_lock_of_a_time_that_has_no_date_is_a_lock(mtime: float) -> None:
+    """In the memory file system that ``/tmp`` of a device is; others keep no such time."""
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        os.utime(put(Path(folder) / "77/a/updates.lock"), (mtime, mtime))
+        with pytest.raises(Locked):
+            LockFiles(Path(folder), HOST).take(APP, ALL, everyone)
 
 
 def test_a_service_that_is_not_root_can_lock_but_not_take_away_the_lock(folder: Path, locks: LockFiles) -> None:
@@ -87,7 +107,7 @@ def test_locks_of_other_apps_stay(folder: Path, locks: LockFiles) -> None:
     locks.take(APP, ALL, never)
     locks.take(78, ["x"], never)
     locks.release(78)
-    assert locks.held() == (AppLock(app_id=APP, services=ALL),)
+    assert held(locks) == {APP: ALL}
     assert found(folder) == OWN
 
 
@@ -165,7 +185,7 @@ def test_what_was_held_before_a_failed_attempt_stays_held(folder: Path, locks: L
     put(folder / "77/b/updates.lock")
     with pytest.raises(Locked):
         locks.take(APP, ("a", "b", "c"), lambda: ["b"])
-    assert locks.held_by(APP) == ("a",)
+    assert held(locks) == {APP: ("a",)}
     assert found(folder) == {"a/updates.lock:own", "a/resin-updates.lock:own", "b/updates.lock:foreign"}
 
 
@@ -198,7 +218,7 @@ def test_own_locks_of_a_process_that_died_count_as_held_and_are_released(folder:
     LockFiles(folder, HOST).take(APP, ["a"], never)
     os.chown(put(folder / "77/b/updates.lock", ""), OWNER, OWNER)
     locks.take(APP, ALL, never)
-    assert locks.held_by(APP) == ALL
+    assert held(locks) == {APP: ALL}
     locks.release(APP)
     assert found(folder) == set()
 
@@ -209,7 +229,7 @@ def test_halves_that_a_process_left_when_it_died_are_dropped(folder: Path, locks
     put(folder / "77/c/updates.lock")
     put(folder / "77/.new-lock")
     put(folder / "notes/of/somebody")
-    assert locks.held() == (AppLock(app_id=APP, services=("a",)),)
+    assert held(locks) == {APP: ("a",)}
     locks.drop_halves()
     assert found(folder) == {"a/updates.lock:own", "a/resin-updates.lock:own", "c/updates.lock:foreign"}
 

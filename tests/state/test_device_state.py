@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from balena_supervisor.model.lock import AppLock
 from balena_supervisor.model.service import ContainerTask
-from balena_supervisor.state.device_state import container_summaries
+from balena_supervisor.state.device_state import container_summaries, lock_summaries
 from tests.state.worlds import APP, container, service, world
 
 WEB = service("web")
@@ -35,3 +36,12 @@ def test_a_service_is_shown_once_while_its_successor_is_made() -> None:
 def test_a_container_shows_the_name_of_its_image() -> None:
     (shown,) = container_summaries(world(CURRENT, of=[WEB]))
     assert shown.image_name == "img:latest"
+
+
+def test_locks_of_the_supervisor_are_shown_with_folder_and_age() -> None:
+    held = AppLock(app_id=7, services=("db", "web"), path="/tmp/x/7", since="2026-01-01T00:00:00.000Z")
+    shown = [(lock.service_name, lock.holder, lock.path, lock.since) for lock in lock_summaries([held])]
+    assert shown == [
+        ("db", "supervisor", "/tmp/x/7/db", "2026-01-01T00:00:00.000Z"),
+        ("web", "supervisor", "/tmp/x/7/web", "2026-01-01T00:00:00.000Z"),
+    ]
