@@ -212,7 +212,10 @@ class EnsureSupervisorNetwork(ResourceStep, frozen=True, kw_only=True):
 
 class WithdrawSteps(Command[None], frozen=True, kw_only=True):
     """To a worker: a newer target has come. Steps that have not begun are not carried out; each of them is answered
-    with :class:`StepFailed` and code ``withdrawn``. What has begun goes on to its end. A repeat finds none waiting."""
+    with :class:`StepFailed` and code ``withdrawn``. What has begun goes on to its end; only a hand-over gives up its
+    wait, unless its app is ``unchanged`` in the newer target. A repeat finds none waiting."""
+
+    unchanged: tuple[int, ...] = ()
 
 
 class StepDone(Notice, frozen=True, kw_only=True):

@@ -72,8 +72,8 @@ class Containers(Worker[tuple[Container, ...]]):
         self._exits = ServiceExits()
         #: by app id
         self._own_locks: dict[int, AppLock] = {}
-        #: give up the waits of hand-overs
-        self._waits: set[threading.Event] = set()
+        #: what gives up the wait of a hand-over -> app id
+        self._waits: dict[threading.Event, int] = {}
         #: by the number of the step in this process
         self._tasks: dict[int, ContainerTask] = {}
         self._task_count = 0
@@ -129,17 +129,18 @@ class Containers(Worker[tuple[Container, ...]]):
             lambda report: self._hand_overs.hand_over(step, present, report, ended),
             self._hand_over_pool,
         )
-        self._waits.add(ended)
-        pending.future.add_done_callback(lambda _: self._waits.discard(ended))
+        self._waits[ended] = step.service.app_id
+        pending.future.add_done_callback(lambda _: self._waits.pop(ended))
         return pending
 
     def withdraw_steps(self, command: WithdrawSteps) -> None:
         super().withdraw_steps(command)
-        self._end_waits()
+        self._end_waits(command.unchanged)
 
-    def _end_waits(self) -> None:
-        for ended in self._waits:
-            ended.set()
+    def _end_waits(self, but_of: Collection[int] = ()) -> None:
+        for ended, app_id in self._waits.items():
+            if app_id not in but_of:
+                ended.set()
 
     def _carry_out(
         self,

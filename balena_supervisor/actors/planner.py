@@ -133,8 +133,9 @@ class Planner(OrderTaker):
     @handles(TargetChanged)
     def target_changed(self, event: TargetChanged) -> None:
         if event.target.version > self._picture.target.version:
+            unchanged = tuple(app.app_id for app in event.target.apps if app in self._picture.target.apps)
             for worker in sorted(self._apply.workers()):
-                self.post.tell(worker, WithdrawSteps())
+                self.post.tell(worker, WithdrawSteps(unchanged=unchanged))
             self._apply.new_target(event.target.version, self.clock.monotonic())
             self._aim.force_now = False
             self.desk.orders.hurry()

@@ -247,6 +247,15 @@ def test_a_newer_target_ends_the_wait_and_both_stay(containers: WorkerBench, old
     ended(containers, again, new)
 
 
+def test_a_newer_target_that_leaves_the_app_as_it_was_does_not_end_the_wait(
+    containers: WorkerBench, old: Container, new: Service
+) -> None:
+    number = begun(containers, HandOver(container=old, service=new, timeout_s=60))
+    containers.deliver(WithdrawSteps(unchanged=(APP_ID,)))
+    signal(containers)
+    ended(containers, number, new)
+
+
 def test_a_restarted_actor_goes_on_with_a_hand_over_and_heeds_a_file_that_came_meanwhile(
     containers: WorkerBench, old: Container, new: Service
 ) -> None:

@@ -463,6 +463,21 @@ def test_a_newer_target_takes_back_what_has_not_begun(device: Device) -> None:
     assert not state.update_failed
 
 
+def test_a_newer_target_says_which_apps_it_has_as_they_were(device: Device) -> None:
+    labels = {"io.balena.update.strategy": "hand-over"}
+    device.meet(target(web(labels=labels)))
+    device.workers.work()
+    device.workers.held = lambda step: isinstance(step, HandOver)
+    wanted = target(web(labels=labels, environment={"A": "1"}), version=2)
+    device.change(wanted)
+    device.workers.work()
+    other = TargetApp(app_id=8, app_uuid="8", name="other", commit="r1", release_id=1, services=(web(app_id=8),))
+    device.change(msgspec.structs.replace(wanted, version=3, apps=(*wanted.apps, other)))
+    device.change(target(web(labels=labels, environment={"A": "2"}), version=4))
+    told = dict.fromkeys(message.unchanged for message in device.workers.post.of(WithdrawSteps))
+    assert list(told) == [(7,), ()]
+
+
 def test_a_step_of_an_older_target_that_fails_delays_nothing(device: Device) -> None:
     device.workers.held = lambda step: isinstance(step, StartService)
     device.meet(target(web()))
