@@ -139,8 +139,7 @@ class Planner(OrderTaker):
             self._apply.new_target(event.target.version, self.clock.monotonic())
             self._aim.force_now = False
             self.desk.orders.hurry()
-        if event.target != self._picture.target:
-            self._trials.new_target(event.target)
+        self._trials.new_target(event.target)
         self._picture.target, self._picture.target_told = event.target, True
         self.look_soon()
 
