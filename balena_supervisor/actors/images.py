@@ -108,7 +108,7 @@ class Images(Worker[ImageState]):
     def target_changed(self, event: TargetChanged) -> None:
         """The planner waits for a picture that covers the names of this target."""
         self._target = event.target
-        apps = (*event.target.apps, *event.target.previous)
+        apps = (*(app for app in event.target.apps if not app.rejected), *event.target.previous)
         self._jobs.want(frozenset(service.image for app in apps for service in app.services))
         self.stale(IMAGES, urgent=True)
 

@@ -85,6 +85,20 @@ def test_a_download_of_an_image_that_the_target_does_not_want_is_not_begun(image
 
 
 def test_a_disk_that_is_full_at_the_start_does_not_hide_the_engine(images: WorkerBench, tmp_path: Path) -> None:
+def test_the_download_of_an_app_that_is_rejected_now_is_given_up(images: WorkerBench, tmp_path: Path) -> None:
+    images.engine.add_remote_image("a.io/x:1", paused=True)
+    images.images(tmp_path)
+    wanted = target(1, "a.io/x:1").target
+    images.deliver(TargetChanged(target=wanted))
+    number = images.begin(PullImage(ref=ref("a.io/x:1")))
+    images.post.wait_for(ImagesChanged, lambda event: any(task.progress for task in event.images.tasks))
+    apps = tuple(structs.replace(app, rejected=True) for app in wanted.apps)
+    images.deliver(TargetChanged(target=structs.replace(wanted, version=2, apps=apps)))
+    outcome = images.outcome(number)
+    assert isinstance(outcome, StepFailed)
+    assert outcome.error.code == "withdrawn"
+
+
     path = tmp_path / "database.sqlite"
     migrate(path, tmp_path / "config.json")
     database = open_database(path)
