@@ -26,6 +26,7 @@ from balena_supervisor.state.image_lookup import (
     names_to_remove,
 )
 from balena_supervisor.state.image_name import parse, tag_target
+from balena_supervisor.state.own_services import is_supervisor_service
 from balena_supervisor.state.take_back import images_of
 
 
@@ -84,13 +85,14 @@ class ImageJobs:
         )
 
     def repair(self) -> None:
-        """At start: complete the rows, tag their images again, and delete rows that have none (spec 4.3)."""
+        """At start: complete the rows, tag their images again, and delete rows that have none, and those of the
+        supervisor's own service (spec apply-loop 4.3)."""
         rows = self._store.rows()
         images = self._images()
         available = {row.id for row in available_rows(rows, images)}
         for row in rows:
             image = find_image(row.ref.name, images, rows)
-            if row.id not in available:
+            if row.id not in available or is_supervisor_service(row.ref.app_uuid, row.ref.service_name):
                 self._store.delete([row.id])
                 continue
             if image is not None and not row.docker_image_id:

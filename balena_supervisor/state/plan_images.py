@@ -11,6 +11,7 @@ from balena_supervisor.model.image import ImageRef
 from balena_supervisor.model.service import Service
 from balena_supervisor.state.image_name import same_image
 from balena_supervisor.state.image_rows import ImageRows
+from balena_supervisor.state.own_services import is_supervisor_service
 from balena_supervisor.state.strategies import DELETE_THEN_DOWNLOAD, kills_first, strategy_of
 from balena_supervisor.state.world import Rules, World
 from balena_supervisor.steps import CleanupImages, PullImage, RemoveImage, SaveImages, Step
@@ -128,13 +129,15 @@ def _delta_sources(world: World, missing: Sequence[Service]) -> set[ImageRef]:
 def _removals(
     world: World, rows: ImageRows, target: Sequence[ComposedApp], kept: AbstractSet[ImageRef], busy: AbstractSet[str]
 ) -> list[RemoveImage]:
-    """Also the image of a service that a step is at is kept: it may be starting one that nobody sees yet."""
+    """Also the image of a service that a step is at is kept: it may be starting one that nobody sees yet. That of the
+    supervisor itself is in no target and in no container that is seen, and is not ours to remove."""
     untouched = {app.app_id for app in target if app.problem or app.rejected}
     in_use = {row.id for container in world.containers for row in rows.of_container(container)}
     steps: list[RemoveImage] = []
     for row in world.images.available:
         starting = f"service:{row.ref.app_id}:{row.ref.service_name}" in busy
-        keep = row.ref in kept or row.id in in_use or row.ref.app_id in untouched or starting
+        own = is_supervisor_service(row.ref.app_uuid, row.ref.service_name)
+        keep = row.ref in kept or row.id in in_use or row.ref.app_id in untouched or starting or own
         if not keep:
             steps.append(RemoveImage(row=row, reason="no service of the target or on the device uses this image"))
     return steps

@@ -17,6 +17,7 @@ from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import ImageRef, ImageState
 from balena_supervisor.model.target import TargetApp, TargetService, TargetState
+from balena_supervisor.state.own_services import SUPERVISOR_APPS
 from balena_supervisor.steps import CleanupImages, PullImage, RemoveImage, SaveImages, StepDone, StepFailed
 from tests.actors.worker_bench import APP_ID, APP_UUID, WorkerBench, bench
 
@@ -287,6 +288,19 @@ def test_a_clean_up_spares_what_a_row_needs_by_now(images: WorkerBench, tmp_path
     images.done(SaveImages(refs=(ref("a.io/x:1"),)))
     images.done(CleanupImages(image_ids=(image_id,)))
     assert len(last(images).available) == 1
+
+
+def test_rows_of_the_supervisors_own_service_are_deleted_at_start(images: WorkerBench, tmp_path: Path) -> None:
+    image_id = images.engine.add_image("a.io/x:1")
+    migrate(tmp_path / "database.sqlite", tmp_path / "config.json")
+    database = open_database(tmp_path / "database.sqlite")
+    own = structs.replace(ref("a.io/x:1"), app_uuid=min(SUPERVISOR_APPS))
+    helper = structs.replace(own, service_name="helper")
+    ImageStore(database).save([(own, image_id), (helper, image_id)])
+    database.close()
+    images.images(tmp_path)
+    assert [row.ref for row in last(images).rows] == [helper]
+    assert images.by_hand.inspect_image("a.io/x:1")["Id"] == image_id
 
 
 def test_rows_are_repaired_at_start(images: WorkerBench, tmp_path: Path) -> None:

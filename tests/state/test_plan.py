@@ -10,6 +10,7 @@ import pytest
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.image import ImageState
 from balena_supervisor.state.effects import preview
+from balena_supervisor.state.own_services import SUPERVISOR_APPS
 from balena_supervisor.state.plan import Plan, plan
 from balena_supervisor.state.words import words_of
 from balena_supervisor.state.world import Rules
@@ -192,6 +193,13 @@ def test_images_are_removed_only_when_nobody_needs_them_and_not_in_local_mode() 
     current = world(container(WEB), images=images(WEB, old))
     assert [type(s) for s in plan(current, [app(WEB)]).steps] == [RemoveImage]
     assert plan(current, [app(WEB)], rules=Rules(keep_images=True)).empty
+
+
+@pytest.mark.parametrize(("name", "removed"), [("main", False), ("helper", True)])
+def test_the_image_of_the_supervisor_itself_is_never_removed(name: str, removed: bool) -> None:
+    own = msgspec.structs.replace(service(name, image="own"), app_id=99, app_uuid=min(SUPERVISOR_APPS))
+    steps = plan(world(container(WEB), images=images(WEB, own)), [app(WEB)]).steps
+    assert any(isinstance(step, RemoveImage) for step in steps) == removed
 
 
 def test_images_of_a_rejected_app_are_kept_and_noted_but_never_pulled() -> None:
