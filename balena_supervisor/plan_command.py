@@ -106,7 +106,9 @@ def _world(settings: Settings, stored: Stored, target: TargetState) -> tuple[Wor
             containers=read_containers(engine, settings.instance, note),
             networks=networks,
             volumes=read_volumes(engine, settings.instance, note),
-            images=read_images(engine, stored.images, target, own_image=settings.own_image, instance=settings.instance),
+            images=read_images(
+                engine, stored.images, target, note, own_image=settings.own_image, instance=settings.instance
+            ),
             commits=stored.commits,
             supervisor_network_ready=ready,
         )

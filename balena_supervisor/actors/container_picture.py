@@ -25,6 +25,10 @@ class ContainerPicture:
         present = [container for _, container in self._seen.values() if container is not None]
         return tuple(sorted(present, key=lambda one: (one.app_id, one.service_name, one.created_at, one.container_id)))
 
+    def by_id(self) -> dict[str, Container]:
+        """All that are there. From any thread."""
+        return {container_id: one for container_id, (_, one) in self._seen.copy().items() if one is not None}
+
     def of_app(self, app_id: int) -> tuple[Container, ...]:
         return tuple(container for container in self.containers() if container.app_id == app_id)
 

@@ -18,7 +18,7 @@ from balena_supervisor.actors.service_exits import ServiceExits
 from balena_supervisor.actors.worker import Worker, WorkerPorts, act_and_look
 from balena_supervisor.adapters.engine_events import EngineEvent
 from balena_supervisor.adapters.lock_files import LockFiles
-from balena_supervisor.errors import EngineError, SupervisorError, UnreadableObject
+from balena_supervisor.errors import EngineError, SupervisorError
 from balena_supervisor.messages import ContainersChanged
 from balena_supervisor.model.lock import AppLock
 from balena_supervisor.model.service import Container, ContainerTask, Service
@@ -213,7 +213,7 @@ class Containers(Worker[tuple[Container, ...]]):
     # --- picture ----------------------------------------------------------------------------------------------
 
     def read(self) -> tuple[Container, ...]:
-        return read_containers(self.engine, self.instance, self._unreadable)
+        return read_containers(self.engine, self.instance, self._unreadable, self._picture.by_id())
 
     def take(self, tick: int, seen: tuple[Container, ...]) -> bool:
         return self._exits.seen(seen) | self._picture.show_all(tick, seen)
@@ -253,7 +253,7 @@ class Containers(Worker[tuple[Container, ...]]):
         if self._picture.show(tick, container_id, container):
             self.changed()
 
-    def _unreadable(self, subject: str, error: UnreadableObject) -> None:
+    def _unreadable(self, subject: str, error: SupervisorError) -> None:
         self.defer(lambda: self.complain_once(subject, error.message))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from balena_supervisor.adapters.engine import Engine
-from balena_supervisor.errors import EngineError, NotFound, UnreadableObject
+from balena_supervisor.errors import EngineError, NotFound, SupervisorError, UnreadableObject
 from balena_supervisor.model.image import ImageDetails, ImageRow, ImageState
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.model.service import Container
@@ -30,8 +31,8 @@ from balena_supervisor.state.read_back import (
 
 #: a container in one of these states has a process, or will have one again
 _UP = {"running", "paused", "restarting"}
-#: told of an object that cannot be understood: which one, and why. It is left out
-Unreadable = Callable[[str, UnreadableObject], None]
+#: told of an object that cannot be understood or that the engine refuses to show: which one, and why. It is left out
+Unreadable = Callable[[str, SupervisorError], None]
 
 
 def is_ours(labels: Mapping[str, str] | None, instance: str) -> bool:
@@ -44,10 +45,23 @@ def is_of_instance(labels: Mapping[str, str] | None, instance: str) -> bool:
     return not instance or (labels or {}).get(INSTANCE) == instance
 
 
-def read_containers(engine: Engine, instance: str, unreadable: Unreadable) -> tuple[Container, ...]:
-    """All supervised containers in every state. One that vanishes meanwhile is left out."""
-    listed = [entry for entry in engine.list_containers() if is_ours(entry.get("Labels"), instance)]
-    containers = (read_container(engine, str(entry["Id"]), instance, unreadable) for entry in listed)
+def read_containers(
+    engine: Engine, instance: str, unreadable: Unreadable, known: Mapping[str, Container] = MappingProxyType({})
+) -> tuple[Container, ...]:
+    """All supervised containers in every state. One that vanishes meanwhile is left out.
+
+    One that the engine refuses to show is as it was ``known``, by its id: left out, it would be started once more.
+    """
+    containers: list[Container | None] = []
+    for entry in engine.list_containers():
+        if not is_ours(entry.get("Labels"), instance):
+            continue
+        container_id = str(entry["Id"])
+        try:
+            containers.append(read_container(engine, container_id, instance, unreadable))
+        except EngineError as error:
+            unreadable(f"container {container_id}", error)
+            containers.append(known.get(container_id))
     return tuple(container for container in containers if container is not None)
 
 
@@ -115,6 +129,7 @@ def read_images(
     engine: Engine,
     rows: Sequence[ImageRow],
     target: TargetState,
+    unreadable: Unreadable,
     *,
     own_image: str = "",
     instance: str = "",
@@ -123,7 +138,9 @@ def read_images(
     """What the engine has of the images of rows and target. No tasks.
 
     ``known`` keeps what was inspected, by engine id, from one look to the next; an id never means anything else. An
-    image that has lost a layer counts as not there.
+    image that the engine refuses to show, as when it has lost a layer, counts as not there: the pull that is planned
+    for it mends it, or says what is wrong. No image is cleaned up that a container stands on, the supervisor's own
+    among them.
     """
     images = [image_from_listing(entry) for entry in engine.list_images()]
     seen = {} if known is None else known
@@ -136,20 +153,21 @@ def read_images(
         try:
             inspected = _image_details(engine, image.id, seen)
         except EngineError as error:
-            if not has_lost_a_layer(error):
-                raise
+            unreadable(f"image {name}", error)
             broken.add(image.id)
         else:
             if inspected is not None:
                 details[name] = inspected
     for gone in seen.keys() - {image.id for image in images}:
         seen.pop(gone, None)
+    cleanup = cleanup_candidates(images, rows, own_image=own_image, instance=instance)
+    in_use = {entry.get("ImageID") for entry in engine.list_containers()} if cleanup else set()
     return ImageState(
         target_version=target.version,
         rows=tuple(rows),
         available=available_rows(rows, [image for image in images if image.id not in broken]),
         details=details,
-        cleanup=cleanup_candidates(images, rows, own_image=own_image, instance=instance),
+        cleanup=tuple(image_id for image_id in cleanup if image_id not in in_use),
     )
 
 

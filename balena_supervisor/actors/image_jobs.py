@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 
-from balena_supervisor.actors.engine_listing import has_lost_a_layer, read_containers, read_images
+from balena_supervisor.actors.engine_listing import Unreadable, has_lost_a_layer, read_containers, read_images
 from balena_supervisor.actors.image_room import Claim, Login, Room
 from balena_supervisor.adapters.engine import Engine
 from balena_supervisor.adapters.engine_pull import STALL_S, pull, registry_header
@@ -40,6 +40,7 @@ class ImageJobs:
         *,
         own_image: str,
         instance: str,
+        unreadable: Unreadable,
         stall_s: float = STALL_S,
         room: Room | None = None,
     ) -> None:
@@ -47,6 +48,7 @@ class ImageJobs:
         self._store = store
         self._own_image = own_image
         self._instance = instance
+        self._unreadable = unreadable
         self._stall_s = stall_s
         self._room = room
         #: by engine id, which never means anything else
@@ -81,7 +83,13 @@ class ImageJobs:
         """Read rows and images, without tasks. Rows first: one that is saved meanwhile then has its image listed."""
         rows = self._store.rows()
         return read_images(
-            self._engine, rows, target, own_image=self._own_image, instance=self._instance, known=self._details
+            self._engine,
+            rows,
+            target,
+            self._unreadable,
+            own_image=self._own_image,
+            instance=self._instance,
+            known=self._details,
         )
 
     def repair(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from balena_supervisor.actors.engine_listing import is_of_instance, read_networks, supervisor_networks
 from balena_supervisor.adapters.engine import Engine
-from balena_supervisor.errors import EngineError, NotFound, UnreadableObject
+from balena_supervisor.errors import EngineError, NotFound, SupervisorError
 from balena_supervisor.model.resource import Network, Volume
 from balena_supervisor.state.compare import network_differences, volume_differences
 from balena_supervisor.state.names import SUPERVISOR_NETWORK
@@ -121,7 +121,7 @@ class ResourceJobs:
     def _same_name(self, network: Network) -> list[Network]:
         """All networks of that app and name, the oldest first."""
 
-        def ignore(_: str, __: UnreadableObject) -> None:
+        def ignore(_: str, __: SupervisorError) -> None:
             """The look that follows each step complains."""
 
         networks, _ = read_networks(self._engine, self._instance, ignore)

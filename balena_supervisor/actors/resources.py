@@ -11,7 +11,7 @@ from balena_supervisor.actors.inventory import remove_beside, take_inventory
 from balena_supervisor.actors.resource_jobs import ResourceJobs
 from balena_supervisor.actors.worker import Worker, WorkerPorts, act_and_look
 from balena_supervisor.adapters.engine_events import EngineEvent
-from balena_supervisor.errors import UnreadableObject
+from balena_supervisor.errors import SupervisorError
 from balena_supervisor.messages import GetInventory, RemoveBeside, ResourcesChanged
 from balena_supervisor.model.inventory import Inventory
 from balena_supervisor.model.resource import Network, Volume
@@ -156,5 +156,5 @@ class Resources(Worker[Seen]):
         before, self._volumes, self._volumes_tick = self._volumes, seen, tick
         return before != seen
 
-    def _unreadable(self, subject: str, error: UnreadableObject) -> None:
+    def _unreadable(self, subject: str, error: SupervisorError) -> None:
         self.defer(lambda: self.complain_once(subject, error.message))

@@ -54,9 +54,9 @@ def test_an_image_that_the_target_does_not_want_keeps_its_names(images: WorkerBe
     assert images.by_hand.inspect_image(NAME)["RepoTags"] == [NAME]
 
 
-@pytest.mark.parametrize("words", [LOST, "layer does not exist"])
-def test_an_image_that_has_lost_a_layer_counts_as_missing_and_hides_no_other(
-    images: WorkerBench, tmp_path: Path, words: str
+@pytest.mark.parametrize("words", [LOST, "layer does not exist", "unexpected end of JSON input"])
+def test_an_image_that_the_engine_cannot_show_counts_as_missing_and_hides_no_other(
+    images: WorkerBench, tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str
 ) -> None:
     broken = images.engine.add_image(NAME)
     whole = images.engine.add_image("a.io/whole:1", config={"Env": ["A=b"]})
@@ -66,6 +66,20 @@ def test_an_image_that_has_lost_a_layer_counts_as_missing_and_hides_no_other(
     shown = images.post.wait_for(ImagesChanged, lambda event: event.images.target_version == 1)
     assert {name: one.id for name, one in shown.images.details.items()} == {"a.io/whole:1": whole}
     assert shown.images.available == ()
+    images.deliver(target(2, NAME, "a.io/whole:1"))
+    images.post.wait_for(ImagesChanged, lambda event: event.images.target_version == 2)
+    assert capfd.readouterr().out.count(words) == 1
+
+
+def test_an_image_that_the_engine_cannot_show_says_why_it_is_not_pulled(images: WorkerBench, tmp_path: Path) -> None:
+    broken = images.engine.add_image(NAME)
+    images.engine.fail("GET", f"^/images/{broken}/json$", message="unexpected end of JSON input", times=100)
+    images.images(tmp_path)
+    assert "unexpected end of JSON input" in images.failed(PullImage(ref=ref(NAME))).error.message
+    assert images.by_hand.list_images()[0]["RepoTags"] == [NAME]
+    images.engine.faults.clear()
+    images.done(PullImage(ref=ref(NAME)))
+    assert last(images).details[NAME].id == broken
 
 
 def test_an_image_that_has_lost_a_layer_is_pulled_anew_without_being_told(images: WorkerBench, tmp_path: Path) -> None:

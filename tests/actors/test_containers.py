@@ -10,6 +10,7 @@ from msgspec import structs
 
 from balena_supervisor.messages import ContainersChanged, GetSeq
 from balena_supervisor.model.service import Container, Service
+from balena_supervisor.model.state import EngineLink
 from balena_supervisor.state.create_body import create_body
 from balena_supervisor.state.networks import network_body
 from balena_supervisor.steps import (
@@ -346,6 +347,33 @@ def test_an_unreadable_container_is_left_out_and_the_others_are_shown(containers
     containers.containers()
     containers.done(StartService(service=main))
     assert list(present(containers)) == ["main_10_20_abc"]
+
+
+def test_a_container_that_the_engine_refuses_to_show_hides_no_other(containers: WorkerBench, main: Service) -> None:
+    containers.containers()
+    for one in (main, service(main.config.image, "other")):
+        containers.done(StartService(service=one))
+    refused = next(one for one in last(containers).containers if one.service_name == "other")
+    containers.stop()
+    containers.engine.fail("GET", f"^/containers/{refused.container_id}/json$", message="bad parameter", times=1000)
+    containers.containers(generation=2)
+    assert list(present(containers)) == ["main_10_20_abc"]
+
+
+def test_a_container_that_the_engine_refuses_to_show_for_once_stays_as_it_was_known(
+    containers: WorkerBench, main: Service
+) -> None:
+    containers.containers()
+    containers.done(StartService(service=main))
+    before = only(containers)
+    containers.engine.fail("GET", f"^/containers/{before.container_id}/json$", message="bad parameter", times=1000)
+    containers.engine.die()
+    down = containers.post.wait_for(
+        ContainersChanged, lambda event: event.engine not in {EngineLink(), EngineLink(up=True, reason="")}
+    )
+    containers.engine.revive(restart_containers=True)
+    containers.post.wait_for(ContainersChanged, lambda event: event.engine.up and event.seq > down.seq)
+    assert only(containers) == before
 
 
 def test_the_place_of_the_picture_covers_steps_that_were_sent_before(containers: WorkerBench, main: Service) -> None:

@@ -85,7 +85,6 @@ def test_a_download_of_an_image_that_the_target_does_not_want_is_not_begun(image
     assert images.engine.calls_of("POST", "^/images/create$") == []
 
 
-def test_a_disk_that_is_full_at_the_start_does_not_hide_the_engine(images: WorkerBench, tmp_path: Path) -> None:
 def test_the_download_of_an_app_that_is_rejected_now_is_given_up(images: WorkerBench, tmp_path: Path) -> None:
     images.engine.add_remote_image("a.io/x:1", paused=True)
     images.images(tmp_path)
@@ -100,6 +99,7 @@ def test_the_download_of_an_app_that_is_rejected_now_is_given_up(images: WorkerB
     assert outcome.error.code == "withdrawn"
 
 
+def test_a_disk_that_is_full_at_the_start_does_not_hide_the_engine(images: WorkerBench, tmp_path: Path) -> None:
     path = tmp_path / "database.sqlite"
     migrate(path, tmp_path / "config.json")
     database = open_database(path)
@@ -288,6 +288,18 @@ def test_a_clean_up_spares_what_a_row_needs_by_now(images: WorkerBench, tmp_path
     images.done(SaveImages(refs=(ref("a.io/x:1"),)))
     images.done(CleanupImages(image_ids=(image_id,)))
     assert len(last(images).available) == 1
+
+
+def test_a_clean_up_spares_the_image_of_the_supervisor_whose_tag_has_moved_on(
+    images: WorkerBench, tmp_path: Path
+) -> None:
+    own = images.engine.add_image("balena/x-supervisor:1")
+    images.by_hand.create_container("balena_supervisor", {"Image": own})
+    images.by_hand.tag_image(images.engine.add_image("a.io/newer:1"), "balena/x-supervisor", "1")
+    dangling = images.engine.add_image("a.io/x:1")
+    images.by_hand.tag_image(images.engine.add_image("a.io/y:1"), "a.io/x", "1")
+    images.images(tmp_path, own_image="balena/x-supervisor:1")
+    assert last(images).cleanup == (dangling,)
 
 
 def test_rows_of_the_supervisors_own_service_are_deleted_at_start(images: WorkerBench, tmp_path: Path) -> None:
