@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from balena_supervisor.model.app import ComposedApp
-from balena_supervisor.model.image import ImageRef
+from balena_supervisor.model.image import ImageRef, ImageRow
 from balena_supervisor.model.service import Service
 from balena_supervisor.state.image_name import same_image
 from balena_supervisor.state.image_rows import ImageRows
@@ -47,7 +47,8 @@ def plan_images(  # noqa: PLR0917  # what the whole plan looks at, in its order
     Steps under way and those of one round end in any order. So while rows are saved no image is removed, no image goes
     whose row is to be saved, and no row of an image that is being removed is saved: a name must not go just when a row
     comes to rely on it. A save that fails again and again holds up nothing else. Nothing is removed while a download
-    runs; but one that waits for its next try, perhaps for want of room, holds up no removal.
+    runs; but one that waits for its next try, perhaps for want of room, holds up no removal. A pull that comes after
+    the removal of the old image waits for it, whatever holds that up.
     """
     wanted = {image_of(service): (service, app.rejected) for app in target for service in app.services}
     saved = {row.ref for row in world.images.available}
@@ -61,29 +62,29 @@ def plan_images(  # noqa: PLR0917  # what the whole plan looks at, in its order
                 to_save.append(ref)
         elif not present and not rejected:
             missing.append(service)
-    removals: list[RemoveImage] = []
+    unneeded: list[ImageRow] = []
     cleanup: tuple[str, ...] = ()
-    downloading = any(task.status == "Downloading" for task in world.images.tasks)
-    if not rules.keep_images and not downloading and _SAVING not in busy:
+    if not rules.keep_images:
         to_save_ids = {wanted[ref][0].docker_image_id for ref in to_save}
         kept = wanted.keys() | rules.kept | _delta_sources(world, missing)
-        removals = [
-            step
-            for step in _removals(world, rows, target, kept, busy)
-            if step.row.docker_image_id not in to_save_ids
-            and not any(same_image(step.row.ref.name, ref.name) for ref in to_save)
+        unneeded = [
+            row
+            for row in _unneeded(world, rows, target, kept)
+            if row.docker_image_id not in to_save_ids and not any(same_image(row.ref.name, ref.name) for ref in to_save)
         ]
         cleanup = tuple(image_id for image_id in world.images.cleanup if image_id not in to_save_ids)
-    going = {(step.row.ref.app_id, step.row.ref.service_name) for step in removals}
+    going = {(row.ref.app_id, row.ref.service_name) for row in unneeded}
     going |= {(t.ref.app_id, t.ref.service_name) for t in world.images.tasks if t.status == "Deleting"}
     steps: list[Step] = [*_pulls(world, missing, going), *_renewals(wanted, broken)]
     if to_save:
         steps.append(
             SaveImages(refs=tuple(to_save), reason="the engine has the image already, it is noted for this release")
         )
-    steps.extend(removals)
-    if cleanup:
-        steps.append(CleanupImages(image_ids=cleanup, reason="nothing needs these images"))
+    downloading = any(task.status == "Downloading" for task in world.images.tasks)
+    if not downloading and _SAVING not in busy:
+        steps.extend(_removals(unneeded, busy))
+        if cleanup:
+            steps.append(CleanupImages(image_ids=cleanup, reason="nothing needs these images"))
     return steps
 
 
@@ -126,18 +127,26 @@ def _delta_sources(world: World, missing: Sequence[Service]) -> set[ImageRef]:
     return sources
 
 
-def _removals(
-    world: World, rows: ImageRows, target: Sequence[ComposedApp], kept: AbstractSet[ImageRef], busy: AbstractSet[str]
-) -> list[RemoveImage]:
-    """Also the image of a service that a step is at is kept: it may be starting one that nobody sees yet. That of the
-    supervisor itself is in no target and in no container that is seen, and is not ours to remove."""
+def _unneeded(
+    world: World, rows: ImageRows, target: Sequence[ComposedApp], kept: AbstractSet[ImageRef]
+) -> list[ImageRow]:
+    """The image of the supervisor itself is in no target and in no container that is seen, and not ours to remove."""
     untouched = {app.app_id for app in target if app.problem or app.rejected}
     in_use = {row.id for container in world.containers for row in rows.of_container(container)}
-    steps: list[RemoveImage] = []
-    for row in world.images.available:
-        starting = f"service:{row.ref.app_id}:{row.ref.service_name}" in busy
-        own = is_supervisor_service(row.ref.app_uuid, row.ref.service_name)
-        keep = row.ref in kept or row.id in in_use or row.ref.app_id in untouched or starting or own
-        if not keep:
-            steps.append(RemoveImage(row=row, reason="no service of the target or on the device uses this image"))
-    return steps
+    return [
+        row
+        for row in world.images.available
+        if row.ref not in kept
+        and row.id not in in_use
+        and row.ref.app_id not in untouched
+        and not is_supervisor_service(row.ref.app_uuid, row.ref.service_name)
+    ]
+
+
+def _removals(unneeded: Sequence[ImageRow], busy: AbstractSet[str]) -> list[RemoveImage]:
+    """The image of a service that a step is at stays: it may be starting one that nobody sees yet."""
+    return [
+        RemoveImage(row=row, reason="no service of the target or on the device uses this image")
+        for row in unneeded
+        if f"service:{row.ref.app_id}:{row.ref.service_name}" not in busy
+    ]

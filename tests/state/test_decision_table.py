@@ -332,6 +332,20 @@ def test_delete_then_download_removes_the_old_image_before_the_download() -> Non
     assert words(planned(Row(now=world(), target=(new,)), locked=False)) == ["pull new:latest"]
 
 
+@pytest.mark.parametrize(
+    ("tasks", "busy"),
+    [
+        pytest.param((ImageTask(ref=ref(service("db", image="db")), status="Downloading"),), "", id="a download"),
+        pytest.param((), "images:rows", id="rows are saved"),
+        pytest.param((), f"service:{APP}:web", id="a kill whose end is not told yet"),
+    ],
+)
+def test_delete_then_download_waits_for_a_removal_that_is_held_up(tasks: tuple[ImageTask, ...], busy: str) -> None:
+    old, new = by(DELETE_THEN_DOWNLOAD), by(DELETE_THEN_DOWNLOAD, image="new", commit="r2", present=False)
+    now = world(images=msgspec.structs.replace(images(old), tasks=tasks))
+    assert words(plan(now, [app(new)], busy=frozenset({busy}))) == []
+
+
 def test_download_then_kill_of_a_service_without_container_keeps_its_old_image_as_source_of_a_delta() -> None:
     old, gone = service("web"), service("gone", image="gone")
     found = planned(Row(now=world(of=[old, gone]), target=(NEW_IMAGE,)), locked=False)
