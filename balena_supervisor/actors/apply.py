@@ -123,8 +123,6 @@ class Apply:
         words = words_of(step)
         app_id, service_name = app_and_service_of(step)
         self._sent.setdefault((type(step).__name__, step.subject), deque(maxlen=REPEATS_LIMIT)).append(now)
-        if isinstance(step, PullImage) and step.anew:
-            self._broken[step.ref.name] = True
         self._in_flight[step.step] = InFlight(step=step, words=words, decision=number, version=self._version)
         self._decisions.append(
             Decision(
@@ -165,6 +163,8 @@ class Apply:
             times.append(now)
         if isinstance(step, PullImage):
             self._update_downloaded = True
+            if step.ref.name in self._broken:
+                self._broken[step.ref.name] = True
         if isinstance(step, StopService):
             self._stopped[step.container.container_id] = app_and_service_of(step)
             self._started.discard(app_and_service_of(step))
