@@ -23,6 +23,7 @@ from balena_supervisor.model.state import (
 )
 from balena_supervisor.state.backoff import BackOff, Failure
 from balena_supervisor.state.plan import CommitUpdate, Plan
+from balena_supervisor.state.pull_turns import in_turn
 from balena_supervisor.state.subjects import DEVICE, is_lock, is_of_app
 from balena_supervisor.state.words import app_and_service_of, words_of
 from balena_supervisor.state.world import World
@@ -94,22 +95,23 @@ class Apply:
         return {worker_of(entry.step) for entry in self._in_flight.values() if entry.done_at is None}
 
     def admit(self, planned: Plan, outstanding: Mapping[str, int], *, now: float) -> tuple[list[Step], list[Waiting]]:
-        """The planned steps that may be sent: not backing off, not looping, and within the worker's limit."""
+        """The planned steps that may be sent: not backing off, not looping, and within the limit of their pool."""
         under_way = {entry.step.subject: entry.words for entry in self._in_flight.values()}
         waiting = [_told_apart(entry, under_way) for entry in planned.waiting]
         steps: list[Step] = []
-        load = Counter(worker_of(entry.step) for entry in self._in_flight.values())
+        sent = [entry.step for entry in self._in_flight.values()]
+        load = Counter(_pool_of(step) for step in sent)
         wanted = {step.subject for step in planned.steps} | {update.subject for update in planned.commits}
         self.back_off.keep_only(wanted | self.subjects())
-        for step in planned.steps:
+        for step in in_turn(planned.steps, sent, self.back_off.failures):
             failure = self.back_off.blocking(step.subject, now)
-            worker = worker_of(step)
+            pool = _pool_of(step)
             if failure is not None:
                 waiting.append(backing_off(step.subject, failure))
             elif loop := self._looping(step, now) or self._repeated(step, now):
                 waiting.append(loop)
-            elif load[worker] < outstanding[worker]:
-                load[worker] += 1
+            elif load[pool] < outstanding[pool]:
+                load[pool] += 1
                 steps.append(step)
         return steps, waiting
 
@@ -360,6 +362,11 @@ def _foreign_locks(error: ErrorRecord) -> tuple[LockSummary, ...]:
 def cause_of(error: ErrorRecord) -> str:
     """What a person has to know of an error of a step: what was to be done stands before it, and ids say nothing."""
     return str(error.fields.get("cause") or error.message)
+
+
+def _pool_of(step: Step) -> str:
+    """What carries it out beside others: downloads hold up nothing else of the images."""
+    return "pulls" if isinstance(step, PullImage) else worker_of(step)
 
 
 def _told_apart(waiting: Waiting, under_way: Mapping[str, str]) -> Waiting:

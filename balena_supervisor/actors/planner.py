@@ -66,8 +66,8 @@ from balena_supervisor.state.subjects import is_lock
 from balena_supervisor.state.words import app_and_service_of
 from balena_supervisor.steps import HandOver, StartService, Step, StepDone, StepFailed, WithdrawSteps
 
-#: commands that a worker holds at most: twice its pool
-OUTSTANDING = {"containers": 16, "images": 6, "resources": 8}
+#: commands that a pool of a worker holds at most: twice its size; few downloads, since what comes later waits for them
+OUTSTANDING = {"containers": 16, "images": 4, "pulls": 4, "resources": 8}
 SEQ_TIMEOUT_S = 20.0
 #: An engine that is killed while it starts a container may never be able to start that one again ("id already in use",
 #: seen with 20.10). It never ran, so it has nothing to lose.

@@ -14,6 +14,7 @@ from balena_supervisor.messages import ApplyNow, CancelOrder, ConfigChanged, Dev
 from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import HostFacts
 from balena_supervisor.model.state import EngineLink
+from balena_supervisor.model.target import TargetApp, TargetState
 from balena_supervisor.steps import KillService, PullImage, ReleaseLocks, StartService, Step, TakeLocks
 from tests.actors.test_orders import LOCKED
 from tests.actors.test_planner import DEVICE, Device, target, web, words
@@ -225,3 +226,27 @@ def test_a_worker_holds_no_more_than_its_share_of_steps(device: Locked7) -> None
     device.workers.release()
     device.workers.work()
     assert len(device.workers.world.containers) == len(names)
+
+
+def two_apps() -> TargetState:
+    """App 7 has twelve images, app 8 one."""
+    many = tuple(web(service_name=f"s{n}", service_id=n, image_id=n, image=f"s{n}:1") for n in range(1, 13))
+    one = web(service_name="one", image="one:1", app_id=8, app_uuid="8")
+    (first,) = target(*many).apps
+    second = TargetApp(app_id=8, app_uuid="8", name="other", commit="r1", release_id=1, services=(one,))
+    return TargetState(version=1, is_set=True, name="bench", apps=(first, second))
+
+
+def test_an_app_whose_image_is_there_does_not_wait_for_the_slow_downloads_of_another(device: Locked7) -> None:
+    device.workers.held = lambda step: isinstance(step, PullImage)
+    device.workers.has_image("one:1")
+    device.meet(two_apps())
+    taken = words(device.workers.work())
+    assert "start one" in taken
+    assert len([text for text in taken if text.startswith("pull")]) == OUTSTANDING["pulls"]
+
+
+def test_the_download_of_one_app_is_begun_before_all_of_another(device: Locked7) -> None:
+    device.workers.held = lambda step: isinstance(step, PullImage)
+    device.meet(two_apps())
+    assert "pull one:1" in words(device.workers.work())
