@@ -34,7 +34,7 @@ from balena_supervisor.runtime.output import Level, log
 from balena_supervisor.state.acceptance import Accepted, accept, accept_local, explained
 from balena_supervisor.state.api_users import api_users
 from balena_supervisor.state.contracts import device_facts
-from balena_supervisor.state.target_format import decode_local, decode_v3
+from balena_supervisor.state.target_format import ParsedTarget, decode_local, decode_v3
 
 RETRY_S = 5.0
 #: how often it is tried to put the ballast back
@@ -127,15 +127,26 @@ class Targets(Actor):
 
     def _store(self, accepted: Accepted, source: str, configuration: Configuration) -> TargetAccepted:
         parsed = accepted.target
-        with writing(self._database):
-            self._make_keys(parsed.apps)
-            version = self._target_store.save(parsed, source)
-            target = self._target_store.load(configuration.source)
+        try:
+            version, target = self._save(parsed, source, configuration)
+        except DatabaseRefused as error:
+            if not self._ballast.give_up_if_full():
+                raise
+            log("warn", "target", "is stored in the room that was kept for a full disk", reason=error.message)
+            self.after(BALLAST_S, self._put_ballast_back)
+            version, target = self._save(parsed, source, configuration)
         log("info", "target", "was accepted", version=version, apps=len(parsed.apps), force=parsed.force)
         _tell(accepted)
         self._publish(target, configuration)
         self._show_config(target)
         return TargetAccepted(version)
+
+    def _save(self, parsed: ParsedTarget, source: str, configuration: Configuration) -> tuple[int, TargetState]:
+        """Store a target; returns its version, and the target that is in force by then."""
+        with writing(self._database):
+            self._make_keys(parsed.apps)
+            version = self._target_store.save(parsed, source)
+            return version, self._target_store.load(configuration.source)
 
     @handles(TargetApplied)
     def target_applied(self, event: TargetApplied) -> None:

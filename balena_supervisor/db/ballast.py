@@ -1,4 +1,5 @@
-"""Room beside the database for a start on a full disk: SQLite cannot even be opened without its two log files."""
+"""Room beside the database for a full disk: SQLite cannot even be opened without its two log files, and a target may be
+what makes room."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ SIZE_BYTES = 256 * 1024
 
 
 class Ballast:
-    """A file of that size beside the database. It is given up at a start without room, and put back later."""
+    """A file of that size beside the database. It is given up at a start or for a target that has no room, and put back
+    later."""
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(f"{database.name}.ballast")
@@ -25,7 +27,7 @@ class Ballast:
         return (disk.f_bavail if os.geteuid() else disk.f_bfree) * disk.f_frsize
 
     def give_up_if_full(self) -> bool:
-        """True when the disk has no room for a start and the ballast has made some."""
+        """True when the disk has no room and the ballast has made some."""
         if not self.is_there() or self.free_bytes() >= SIZE_BYTES:
             return False
         self._path.unlink(missing_ok=True)

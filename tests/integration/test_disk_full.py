@@ -12,6 +12,7 @@ from typing import Any
 import docker
 import pytest
 
+from balena_supervisor.db.ballast import Ballast
 from tests.db.small_disk import SmallDisk, small_disk
 from tests.integration.conftest import TestedSupervisor
 from tests.integration.targets import target
@@ -40,14 +41,28 @@ def environment(disk: SmallDisk) -> dict[str, str]:
 
 
 def fill_until_refused(supervisor: TestedSupervisor, disk: SmallDisk, body: dict[str, Any]) -> Refused:
-    """The log of the database may have some room left when the disk has none."""
-    disk.fill()
+    """The log of the database may have some room left when the disk has none, and the ballast makes some."""
     for _ in range(200):
+        disk.fill()
         try:
             supervisor.post_target(body)
         except Refused as error:
+            assert not Ballast(disk.database).is_there()
             return error
     pytest.fail("targets are accepted although the disk is full")
+
+
+def test_a_target_is_taken_on_a_full_disk_as_long_as_there_is_the_ballast(
+    supervisor: TestedSupervisor, disk: SmallDisk, app_id: int, sample_image: str
+) -> None:
+    supervisor.post_target(target(app_id, {"main": {"image": sample_image}}))
+    supervisor.wait_until_running("main")
+    disk.fill()
+    for number in range(200):
+        supervisor.post_target(target(app_id, {f"s{number}": {"image": sample_image}}))
+        if not Ballast(disk.database).is_there():
+            break
+    supervisor.wait_until_running(f"s{number}")
 
 
 def test_a_target_that_cannot_be_stored_is_refused_and_changes_nothing(
