@@ -16,10 +16,11 @@ from balena_supervisor.runtime.message import Command, Notice
 
 
 class Step(Command[None], frozen=True, kw_only=True):
-    """Base of the steps."""
+    """Base of the steps. ``fields`` are those in which the target differs, if that is the reason."""
 
     step: StepId = StepId()
     reason: str = ""
+    fields: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -121,17 +122,10 @@ class HandOver(ContainerStep, frozen=True, kw_only=True):
     service: Service
     timeout_s: float
     device_name: str = ""
-    #: in which the target differs
-    fields: tuple[str, ...] = ()
 
 
 class KillService(ContainerStep, frozen=True, kw_only=True):
-    """Stop the container and remove it with its anonymous volumes. A repeat answers 404: done.
-
-    ``fields`` are those in which the target differs, if that is the reason.
-    """
-
-    fields: tuple[str, ...] = ()
+    """Stop the container and remove it with its anonymous volumes. A repeat answers 404: done."""
 
 
 class RemoveContainer(ContainerStep, frozen=True, kw_only=True):

@@ -81,6 +81,7 @@ class Aim:
             depended=self._depended,
             rebooted=rebooted,
             reboot_wanted=bool(reboots),
+            left=self._apply.left(),
         )
         planned = plan(world, target, rules=orders.rules(rules, world, target), busy=busy, memory=memory)
         disturbed = frozenset(app_of(order) for order in orders.active()) | ({DEVICE} if planned.gated else set())

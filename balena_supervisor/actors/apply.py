@@ -24,7 +24,7 @@ from balena_supervisor.model.state import (
 from balena_supervisor.state.backoff import BackOff, Failure
 from balena_supervisor.state.plan import CommitUpdate, Plan
 from balena_supervisor.state.pull_turns import in_turn
-from balena_supervisor.state.subjects import DEVICE, is_lock, is_of_app
+from balena_supervisor.state.subjects import DEVICE, is_lock, is_of_app, is_resource
 from balena_supervisor.state.words import app_and_service_of, words_of
 from balena_supervisor.state.world import World
 from balena_supervisor.steps import HandOver, KillService, PullImage, StartService, Step, StopService, TakeLocks
@@ -65,7 +65,7 @@ class Apply:
         self._decisions: deque[Decision] = deque(maxlen=DECISIONS_KEPT)
         #: kind of step and subject -> when it was sent last, for this target
         self._sent: dict[tuple[str, str], deque[float]] = {}
-        #: subject and differing fields -> the monotonic seconds at which the service was replaced for them
+        #: subject and differing fields -> the monotonic seconds at which it was replaced for them
         self._replacements: dict[tuple[str, tuple[str, ...]], deque[float]] = {}
         #: containers that were stopped by order -> app id and service name
         self._stopped: dict[str, tuple[int, str]] = {}
@@ -160,7 +160,7 @@ class Apply:
         step = entry.step
         self.back_off.succeeded(step.subject)
         self._note(entry, "done", "")
-        if isinstance(step, KillService | HandOver) and step.fields and entry.version == self._version:
+        if step.fields and entry.version == self._version:
             times = self._replacements.setdefault((step.subject, step.fields), deque(maxlen=REPLACEMENTS_LIMIT))
             times.append(now)
         if isinstance(step, PullImage):
@@ -239,6 +239,15 @@ class Apply:
         text = f"{self._loops[key]}, and is left as it is until the target changes"
         app_id, service_name = app_and_service_of(step)
         return Waiting(subject=step.subject, app_id=app_id, service_name=service_name, reason=text)
+
+    def left(self) -> dict[str, str]:
+        """Networks and volumes that were replaced again and again for the same fields and are used as they are: why."""
+        text = f"it was replaced {REPLACEMENTS_LIMIT} times because its definition differs in"
+        return {
+            subject: f"{text} {', '.join(fields)}, and is used as it is until the target changes"
+            for (subject, fields), times in self._replacements.items()
+            if is_resource(subject) and len(times) == REPLACEMENTS_LIMIT and times[-1] - times[0] <= REPLACEMENTS_S
+        }
 
     def _repeated(self, step: Step, now: float) -> Waiting | None:
         """A step that is done, and is there to be done again at once, has no effect: whatever the reason, it must not

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -23,15 +23,15 @@ LEGACY_CONTAINER = "io.balena.legacy-container"
 class Resources(msgspec.Struct, frozen=True, kw_only=True):
     """What has to happen to the networks and volumes of an app before its services may go on.
 
-    ``outdated`` are on the engine and have to go; ``missing`` are in the target and not on the engine in the wanted
-    form. ``why`` maps an outdated thing to the reason.
+    ``outdated`` removes what is on the engine and has to go; ``missing`` are in the target and not on the engine in the
+    wanted form. ``left`` tells of what is not in that form either, and is used all the same.
     """
 
-    outdated_networks: tuple[Network, ...] = ()
-    outdated_volumes: tuple[Volume, ...] = ()
+    outdated_networks: tuple[RemoveNetwork, ...] = ()
+    outdated_volumes: tuple[RemoveVolume, ...] = ()
     missing_networks: tuple[Network, ...] = ()
     missing_volumes: tuple[Volume, ...] = ()
-    why: dict[str, str] = {}
+    left: tuple[Waiting, ...] = ()
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,10 +49,10 @@ def plan_app(look: Look, app: ComposedApp) -> tuple[list[Step], list[Waiting]]:
     world = look.world
     containers = tuple(container for container in world.containers if container.app_id == app.app_id)
     app = _with_legacy_labels(app, containers)
-    resources = _compare_resources(world, app)
+    resources = _compare_resources(world, app, look.memory.left)
     steps, waiting = _resource_steps(resources, containers, _starting(app.app_id, containers, look.busy))
     service_steps, service_waiting = plan_services(_view(look, app, containers, resources))
-    return [*service_steps, *steps], [*service_waiting, *waiting]
+    return [*service_steps, *steps], [*service_waiting, *waiting, *resources.left]
 
 
 def _with_legacy_labels(app: ComposedApp, containers: Sequence[Container]) -> ComposedApp:
@@ -122,68 +122,72 @@ def _starting(app_id: int, containers: Sequence[Container], busy: frozenset[str]
     return sorted(names - running)
 
 
-def _compare_resources(world: World, app: ComposedApp) -> Resources:
-    why: dict[str, str] = {}
-    outdated_networks: list[Network] = []
-    missing_networks: list[Network] = []
+def _compare_resources(world: World, app: ComposedApp, left: Mapping[str, str]) -> Resources:
+    """``left`` are the subjects of what is used as it is, since the target never reads back equal, with the reason."""
+    networks: list[RemoveNetwork] = []
     # an app as it is, which an order brings back, may have two of one short name
     by_name = {network.name: network for network in app.networks}
     wanted = {network.engine_name: network for network in app.networks}
     current = [network for network in world.networks if network.app_id == app.app_id]
     for engine_name in dict.fromkeys(network.engine_name for network in current):
         same_name = [network for network in current if network.engine_name == engine_name]
-        reason = _network_reason(same_name, wanted.get(engine_name, by_name.get(same_name[0].name)))
-        if reason:
-            why[f"network:{engine_name}"] = reason
-            outdated_networks.extend(same_name)
-    outdated = {network.engine_name for network in outdated_networks}
-    good = {network.engine_name for network in current} - outdated
-    missing_networks.extend(network for engine_name, network in wanted.items() if engine_name not in good)
+        networks.extend(_network_removals(same_name, wanted.get(engine_name, by_name.get(same_name[0].name))))
 
-    volumes = {volume.name: volume for volume in world.volumes if volume.app_id == app.app_id}
-    outdated_volumes: list[Volume] = []
-    missing_volumes: list[Volume] = []
+    there = {volume.name: volume for volume in world.volumes if volume.app_id == app.app_id}
+    volumes: list[RemoveVolume] = []
     for volume in app.volumes:
-        there = volumes.get(volume.name)
-        differs = volume_differences(there, volume) if there is not None else ()
-        if there is not None and differs:
-            why[f"volume:{volume.name}"] = f"its definition changed: {', '.join(differs)}"
-            outdated_volumes.append(there)
-        if there is None or differs:
-            missing_volumes.append(volume)
+        differs = volume_differences(there[volume.name], volume) if volume.name in there else ()
+        if differs:
+            reason = f"its definition changed: {', '.join(differs)}"
+            volumes.append(RemoveVolume(volume=there[volume.name], fields=differs, reason=reason))
+
+    def stays(step: Step) -> bool:
+        return bool(step.fields) and step.subject in left
+
+    outdated_networks = tuple(step for step in networks if not stays(step))
+    outdated_volumes = tuple(step for step in volumes if not stays(step))
+    good = {network.engine_name for network in current} - {step.network.engine_name for step in outdated_networks}
+    kept = there.keys() - {step.volume.name for step in outdated_volumes}
     return Resources(
-        outdated_networks=tuple(outdated_networks),
-        outdated_volumes=tuple(outdated_volumes),
-        missing_networks=tuple(missing_networks),
-        missing_volumes=tuple(missing_volumes),
-        why=why,
+        outdated_networks=outdated_networks,
+        outdated_volumes=outdated_volumes,
+        missing_networks=tuple(network for engine_name, network in wanted.items() if engine_name not in good),
+        missing_volumes=tuple(volume for volume in app.volumes if volume.name not in kept),
+        left=tuple(
+            Waiting(subject=step.subject, app_id=app.app_id, reason=left[step.subject], settled=True)
+            for step in (*networks, *volumes)
+            if stays(step)
+        ),
     )
 
 
-def _network_reason(same_name: Sequence[Network], wanted: Network | None) -> str:
+def _network_removals(same_name: Sequence[Network], wanted: Network | None) -> list[RemoveNetwork]:
+    """For each network of one name on the engine, if they cannot stay."""
+    fields: tuple[str, ...] = ()
     if wanted is None:
-        return "it is not in the target"
-    if len(same_name) > 1:
-        return f"the engine has {len(same_name)} networks of this name"
-    if same_name[0].engine_name != wanted.engine_name:
-        return f"the engine has it as {same_name[0].engine_name} instead of {wanted.engine_name}"
-    differs = network_differences(same_name[0], wanted)
-    return f"its definition changed: {', '.join(differs)}" if differs else ""
+        reason = "it is not in the target"
+    elif len(same_name) > 1:
+        reason = f"the engine has {len(same_name)} networks of this name"
+    elif same_name[0].engine_name != wanted.engine_name:
+        reason = f"the engine has it as {same_name[0].engine_name} instead of {wanted.engine_name}"
+    else:
+        fields = network_differences(same_name[0], wanted)
+        reason = f"its definition changed: {', '.join(fields)}" if fields else ""
+    return [RemoveNetwork(network=network, fields=fields, reason=reason) for network in same_name if reason]
 
 
 def _evicted(resources: Resources, containers: Sequence[Container]) -> dict[str, str]:
     """Containers that have to go because of a network or volume: id -> reason."""
     evicted: dict[str, str] = {}
     for container in containers:
-        for network in resources.outdated_networks:
-            if uses_network(container, network):
-                why = resources.why[f"network:{network.engine_name}"]
-                evicted[container.container_id] = f"it uses network {network.name}, which has to go: {why}"
-        for volume in resources.outdated_volumes:
-            if uses_volume(container, volume):
-                evicted[container.container_id] = (
-                    f"it uses volume {volume.name}, which has to go: {resources.why[f'volume:{volume.name}']}"
-                )
+        for gone in resources.outdated_networks:
+            if uses_network(container, gone.network):
+                reason = f"it uses network {gone.network.name}, which has to go: {gone.reason}"
+                evicted[container.container_id] = reason
+        for removed in resources.outdated_volumes:
+            if uses_volume(container, removed.volume):
+                reason = f"it uses volume {removed.volume.name}, which has to go: {removed.reason}"
+                evicted[container.container_id] = reason
     return evicted
 
 
@@ -193,15 +197,13 @@ def _resource_steps(
     steps: list[Step] = []
     waiting: list[Waiting] = []
     blocked: set[str] = set()
-    for network in resources.outdated_networks:
-        step = RemoveNetwork(network=network, reason=resources.why[f"network:{network.engine_name}"])
+    for step in resources.outdated_networks:
         blocked.add(step.subject)
-        users = [container.service_name for container in containers if uses_network(container, network)]
+        users = [container.service_name for container in containers if uses_network(container, step.network)]
         _remove_or_wait(step, users, starting, steps, waiting)
-    for volume in resources.outdated_volumes:
-        removal = RemoveVolume(volume=volume, reason=resources.why[f"volume:{volume.name}"])
+    for removal in resources.outdated_volumes:
         blocked.add(removal.subject)
-        users = [container.service_name for container in containers if uses_volume(container, volume)]
+        users = [container.service_name for container in containers if uses_volume(container, removal.volume)]
         _remove_or_wait(removal, users, starting, steps, waiting)
     creations: list[Step] = [
         CreateNetwork(network=network, reason="the network is missing") for network in resources.missing_networks

@@ -18,3 +18,8 @@ def is_of_app(subject: str, app_id: int) -> bool:
 
 def is_lock(subject: str) -> bool:
     return subject.startswith("lock:")
+
+
+def is_resource(subject: str) -> bool:
+    """Whether it is a network or volume of an app."""
+    return subject.partition(":")[0] in {"network", "volume"}

@@ -57,7 +57,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     ``stopped`` are ids of containers that were stopped by order; they are started when they shall run again. ``broken``
     are names of images of which the engine has lost a part. ``depended`` maps app id and service name to the services
     that it depended on when it was last in a target. ``rebooted`` are ids of containers that have seen a reboot since
-    they were made; ``reboot_wanted`` says that a service waits for one.
+    they were made; ``reboot_wanted`` says that a service waits for one. ``left`` are subjects of networks and volumes
+    that never become as the target wants them, and are used as they are, with the reason.
     """
 
     stopped: frozenset[str] = frozenset()
@@ -65,6 +66,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     depended: dict[tuple[int, str], frozenset[str]] = {}
     rebooted: frozenset[str] = frozenset()
     reboot_wanted: bool = False
+    left: dict[str, str] = {}
 
 
 def is_running(container: Container) -> bool:

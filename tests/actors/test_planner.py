@@ -316,27 +316,6 @@ def test_a_hand_over_that_waits_is_no_attempt_that_hangs(device: Device) -> None
     assert state.attempt_started_at is None
 
 
-def test_a_failure_does_not_use_up_the_one_pull_of_an_image_that_lost_a_part(device: Device) -> None:
-    left = ["start", "pull"]
-
-    def fails(step: Step) -> str | ErrorRecord:
-        if isinstance(step, StartService) and "start" in left:
-            return ErrorRecord("image-broken", "layer does not exist")
-        if isinstance(step, PullImage) and step.anew:
-            failed = left.pop()
-            return "cannot list the images" if failed == "pull" else ""
-        return ""
-
-    device.workers.fails = fails
-    device.meet(target(web()))
-    assert words(device.workers.work())[-2:] == ["start web", "pull web:latest"]
-    (wait,) = [entry for entry in device.state().waiting if entry.subject == "image:web:latest"]
-    assert wait.reason == "failed once, last: cannot list the images"
-    device.advance(1.1)
-    assert words(device.workers.work()) == ["pull web:latest", "start web"]
-    assert not device.state().applying
-
-
 def test_an_image_that_lost_a_part_is_pulled_anew_once_before_the_next_start(device: Device) -> None:
     broken = ErrorRecord("image-broken", "cannot start service web: layer does not exist")
     device.workers.fails = lambda step: broken if isinstance(step, StartService) else ""

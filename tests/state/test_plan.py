@@ -13,7 +13,7 @@ from balena_supervisor.state.effects import preview
 from balena_supervisor.state.own_services import SUPERVISOR_APPS
 from balena_supervisor.state.plan import Plan, plan
 from balena_supervisor.state.words import words_of
-from balena_supervisor.state.world import Rules
+from balena_supervisor.state.world import Memory, Rules
 from balena_supervisor.steps import (
     CleanupImages,
     CreateVolume,
@@ -141,6 +141,19 @@ def test_a_changed_volume_stops_every_service_that_uses_it() -> None:
     assert [type(s) for s in plans[1].steps] == [RemoveVolume]
     assert [type(s) for s in plans[2].steps] == [CreateVolume]
     assert [entry.config.driver for entry in end.volumes] == ["nfs"]
+
+
+def test_what_never_becomes_as_the_target_wants_it_is_used_as_it_is() -> None:
+    user = service("web", volumes=["data"])
+    wanted = app(user, networks=[network(options={"a": "b"})], volumes=[volume(options={"a": "b"})])
+    now = world(container(user), of=[user], volumes=(volume(),), locks=LOCKED)
+    left = {f"network:{APP}:default": "why", f"volume:{APP}:data": "why not"}
+    assert words(plan(now, [wanted], memory=Memory(left={}))) == ["kill web"]
+    settled = plan(now, [wanted], memory=Memory(left=left))
+    assert words(settled) == [f"release the update locks of app {APP}"]
+    assert waits(settled) == ["why", "why not"]
+    gone = plan(now, [app(service("web", networks=["new"]), networks=[network("new")])], memory=Memory(left=left))
+    assert words(gone) == ["kill web", "create network new"]
 
 
 def test_two_networks_of_one_name_are_both_replaced() -> None:
