@@ -31,6 +31,8 @@ TAG_KNOWN_S = 600.0
 #: sooner where the disk cannot be seen.
 FULL_S = 3600.0
 FULL_UNSEEN_S = 600.0
+#: an image that has waited so long is tried in spite of the estimate, which may be wrong: some images hardly grow
+ESTIMATE_S = 3600.0
 
 Login = tuple[str, str]
 
@@ -100,6 +102,8 @@ class Room:
         self._remote: dict[str, tuple[RemoteImage, float]] = {}
         #: by name
         self._full: dict[str, _Full] = {}
+        #: name -> since when there has been no room for it
+        self._refused: dict[str, float] = {}
         #: by engine id, which never means anything else
         self._chains: dict[str, tuple[str, ...]] = {}
 
@@ -108,6 +112,7 @@ class Room:
         with self._lock:
             self._remote = {name: known for name, known in self._remote.items() if name in names}
             self._full = {name: known for name, known in self._full.items() if name in names}
+            self._refused = {name: since for name, since in self._refused.items() if name in names}
 
     @contextmanager
     def claimed(self, name: str, login: Login | None) -> Iterator[Claim]:
@@ -162,7 +167,7 @@ class Room:
             full = self._full.get(name)
             if full is not None:
                 needs = self._needs_after(full, needs, usable, name)
-            if usable is not None and needs > usable:
+            if usable is not None and needs > usable and not self._may_fit(name, missing, usable):
                 raise no_space(name, needs_bytes=needs, free_bytes=usable)
             claim = Claim(missing, needs, usable)
             self._claims.append(claim)
@@ -170,6 +175,13 @@ class Room:
                 for one in self._claims:
                     one.alone = False
             return claim
+
+    def _may_fit(self, name: str, missing: tuple[RemoteLayer, ...], usable: int) -> bool:
+        """Whether it is to be tried although it should need more. Alone, and once: then it is known to be too large."""
+        now = self._clock.monotonic()
+        waited_s = now - self._refused.setdefault(name, now)
+        packed_bytes = sum(layer.size_bytes for layer in missing)
+        return waited_s >= ESTIMATE_S and packed_bytes <= usable and not self._claims and name not in self._full
 
     def _usable(self) -> int | None:
         with suppress(SupervisorError):
@@ -207,6 +219,7 @@ class Room:
         with self._lock:
             self._remote.pop(name, None)
             self._full.pop(name, None)
+            self._refused.pop(name, None)
         if remote is None or not claim.missing:
             return
         pulled = self._engine.inspect_image(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from balena_supervisor.actors.image_room import FULL_S, FULL_UNSEEN_S, TAG_KNOWN_S, Login, RoomPorts
+from balena_supervisor.actors.image_room import ESTIMATE_S, FULL_S, FULL_UNSEEN_S, TAG_KNOWN_S, Login, RoomPorts
 from balena_supervisor.messages import ConfigChanged, ImagesChanged
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import DiskSpace, Platform, RemoteImage, RemoteLayer
@@ -224,6 +224,42 @@ def test_a_full_disk_may_have_been_somebody_elses_doing(images: WorkerBench, aro
     images.engine.add_remote_image(NAME)
     images.clock.advance(FULL_S)
     images.done(PullImage(ref=ref(NAME)))
+
+
+def test_an_image_that_has_waited_long_is_tried_in_spite_of_the_estimate(
+    images: WorkerBench, around: Surroundings
+) -> None:
+    offer(images, around, NAME, 100 * MB)
+    images.failed(PullImage(ref=ref(NAME)))
+    images.clock.advance(ESTIMATE_S - 1)
+    images.failed(PullImage(ref=ref(NAME)))
+    images.clock.advance(1)
+    images.done(PullImage(ref=ref(NAME)))
+
+
+def test_an_image_is_tried_in_spite_of_the_estimate_once(images: WorkerBench, around: Surroundings) -> None:
+    around.remote["a.io/x"] = {"sha256:a": 100 * MB}
+    images.engine.add_remote_image(NAME, error=FULL)
+    for _ in range(4):
+        images.failed(PullImage(ref=ref(NAME)))
+        images.clock.advance(ESTIMATE_S)
+    assert pulls(images) == 1
+
+
+@pytest.mark.parametrize("larger", [False, True])
+def test_an_image_that_is_larger_than_the_room_or_not_alone_is_not_tried(
+    images: WorkerBench, around: Surroundings, larger: bool
+) -> None:
+    offer(images, around, "a.io/first:1", 0, paused=True)
+    offer(images, around, NAME, (101 if larger else 100) * MB)
+    first = images.begin(PullImage(ref=ref("a.io/first:1")))
+    images.post.wait_for(ImagesChanged, lambda event: bool(event.images.tasks))
+    images.failed(PullImage(ref=ref(NAME)))
+    images.clock.advance(ESTIMATE_S)
+    images.failed(PullImage(ref=ref(NAME)))
+    images.engine.resume_pulls()
+    assert isinstance(images.outcome(first), StepDone)
+    assert isinstance(images.carry_out(PullImage(ref=ref(NAME))), StepFailed if larger else StepDone)
 
 
 def test_a_disk_that_cannot_be_seen_is_not_filled_again_at_once(images: WorkerBench, around: Surroundings) -> None:
