@@ -110,6 +110,9 @@ class Simulation:
             return
         if isinstance(step, PullImage) and step.anew:
             self.broken -= {step.ref.name}
+        if isinstance(step, SaveImages):  # an image that another name means gets this one too
+            known, names = before.images.details, [ref.name for ref in step.refs]
+            self.engine = {**{name: known[name].id for name in names if name in known}, **self.engine}
         if isinstance(step, CreateNetwork | CreateVolume | PullImage):
             self.made[step.subject] += 1
         if isinstance(step, StartService) and not _of_service(before, step.service):
