@@ -59,6 +59,8 @@ def _app(app: Json) -> Iterator[str]:
     held = [lock["serviceName"] for lock in app["locks"] if lock["holder"] == "supervisor"]
     if held:
         yield f"  the supervisor holds the update locks of {', '.join(held)}"
+    for text in _decisions(app["decisions"]):
+        yield f"  {text}"
 
 
 def _service(name: str, entry: Json) -> Iterator[str]:
@@ -71,9 +73,8 @@ def _service(name: str, entry: Json) -> Iterator[str]:
         how = "was stopped" if one.get("asked") else "ended"
         memory = ", out of memory" if one.get("outOfMemory") else ""
         yield f"    {how} at {one['at']} with exit code {one['exitCode']}{memory}"
-    for decision in entry["decisions"]:
-        error = f" ({decision['error']})" if "error" in decision else ""
-        yield f"    {decision['at']} {decision['step']}, {decision['outcome']}: {decision['reason']}{error}"
+    for text in _decisions(entry["decisions"]):
+        yield f"    {text}"
 
 
 def _now(states: list[Json]) -> str:
@@ -115,3 +116,9 @@ def _waits(answers: Iterable[Json]) -> list[str]:
         f"{wait['reason']}" + (f" (again in {wait['retryInSeconds']:.0f} s)" if "retryInSeconds" in wait else "")
         for wait in answers
     ]
+
+
+def _decisions(answers: Iterable[Json]) -> Iterator[str]:
+    for decision in answers:
+        error = f" ({decision['error']})" if "error" in decision else ""
+        yield f"{decision['at']} {decision['step']}, {decision['outcome']}: {decision['reason']}{error}"

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ from balena_supervisor.state.subjects import DEVICE
 
 Json = dict[str, Any]
 Covers = Callable[[int], bool]
-#: how many of the last decisions are shown for each service
+#: how many of the last decisions are shown for each service, and for each app beside those of its services
 DECISIONS = 5
 
 
@@ -41,14 +41,7 @@ class Now(msgspec.Struct, frozen=True):
 def why(state: DeviceState, covers: Covers, now: Now, *, applying: bool, target_version: int) -> Json:
     """The whole answer, as far as the caller's key covers it."""
     apps = [_app(app, state, now) for app in state.apps if covers(app.app_id)]
-    known = {app.app_id for app in state.apps}
-    leftovers = {c.app_id: c.app_uuid for c in state.containers if c.app_id not in known and covers(c.app_id)}
-    for app_id, uuid in leftovers.items():
-        gone = AppSummary(
-            app_id=app_id, app_uuid=uuid, name="", commit=None, current_commit=None, release_id=None,
-            problem="the app is not in the target and is removed",
-        )  # fmt: skip
-        apps.append(_app(gone, state, now))
+    apps += [_app(_gone(app_id), state, now) for app_id in _leftovers(state) if covers(app_id)]
     answer: Json = {
         "status": "success",
         "appState": "applying" if applying or state.applying else "applied",
@@ -63,20 +56,38 @@ def why(state: DeviceState, covers: Covers, now: Now, *, applying: bool, target_
     return answer
 
 
+def _leftovers(state: DeviceState) -> list[int]:
+    """The apps that left the target, and of which there is still something."""
+    there: tuple[ContainerSummary | Waiting | LockSummary, ...] = (*state.containers, *state.waiting, *state.locks)
+    known = {DEVICE, *(app.app_id for app in state.apps)}
+    return [app_id for app_id in dict.fromkeys(entry.app_id for entry in there) if app_id not in known]
+
+
+def _gone(app_id: int) -> AppSummary:
+    return AppSummary(
+        app_id=app_id, app_uuid="", name="", commit=None, current_commit=None, release_id=None,
+        problem="the app is not in the target and is removed",
+    )  # fmt: skip
+
+
 def _app(app: AppSummary, state: DeviceState, now: Now) -> Json:
     containers = [c for c in state.containers if c.app_id == app.app_id]
     wanted = app.put_back or app
     targets = {service.service_name: service for service in wanted.services}
     names = dict.fromkeys([*targets, *(c.service_name for c in containers)])
-    own = [wait for wait in state.waiting if wait.app_id == app.app_id and wait.service_name not in names]
+
+    def of_no_service(entry: Decision | Waiting) -> bool:
+        return entry.app_id == app.app_id and entry.service_name not in names
+
     answer: Json = {
         "appId": app.app_id,
         "name": app.name,
         "release": app.current_commit,
         "targetRelease": app.commit,
-        "waitsFor": [_waiting(wait, now) for wait in own],
+        "waitsFor": [_waiting(wait, now) for wait in state.waiting if of_no_service(wait)],
         "locks": [_lock(lock, now) for lock in state.locks if lock.app_id == app.app_id],
         "services": {name: _service(name, targets.get(name), wanted, state, now) for name in names},
+        "decisions": _decisions(filter(of_no_service, state.decisions)),
     }
     if app.rejected:
         answer["rejected"] = True
@@ -87,17 +98,19 @@ def _app(app: AppSummary, state: DeviceState, now: Now) -> Json:
 
 
 def _service(name: str, target: ServiceSummary | None, app: AppSummary, state: DeviceState, now: Now) -> Json:
+    # several services may wait for one image, which is pulled for one of them
+    image = f"image:{target.image_name}" if target is not None else ""
+
     def mine(entry: ContainerSummary | Decision | Waiting | ServiceExit) -> bool:
         return entry.app_id == app.app_id and entry.service_name == name
 
-    decisions = [decision for decision in state.decisions if mine(decision)]
     return {
         "now": [_container(c) for c in state.containers if mine(c)] or _image(name, app, state),
         "shouldBe": _should_be(target, app),
         "differs": list(target.differs) if target is not None else [],
-        "waitsFor": [_waiting(wait, now) for wait in state.waiting if mine(wait)],
+        "waitsFor": [_waiting(wait, now) for wait in state.waiting if mine(wait) or wait.subject == image],
         "exits": [_exit(one) for one in state.exits if mine(one)],
-        "decisions": [_decision(decision) for decision in decisions[-DECISIONS:]],
+        "decisions": _decisions(filter(mine, state.decisions)),
     }
 
 
@@ -174,6 +187,11 @@ def _exit(one: ServiceExit) -> Json:
     if one.asked:
         answer["asked"] = True
     return answer
+
+
+def _decisions(decisions: Iterable[Decision]) -> list[Json]:
+    """The last ones."""
+    return [_decision(decision) for decision in list(decisions)[-DECISIONS:]]
 
 
 def _decision(decision: Decision) -> Json:

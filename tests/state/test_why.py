@@ -154,6 +154,46 @@ def test_an_app_that_left_the_target_says_so() -> None:
     assert app["problem"] == "the app is not in the target and is removed"
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        DeviceState(waiting=(Waiting(subject="volume:7:data", app_id=7, reason="the volume is in use"),)),
+        DeviceState(locks=(LockSummary(app_id=7, service_name="web", holder="supervisor"),)),
+    ],
+)
+def test_an_app_that_left_the_target_and_its_containers_still_tells_what_is_left(left: DeviceState) -> None:
+    (app,) = answer(left)["apps"]
+    assert app["problem"] == "the app is not in the target and is removed"
+    text = "\n".join(why_lines(answer(left)))
+    assert "waits: the volume is in use" in text or "holds the update locks of web" in text
+    assert answer(left, covers=lambda app_id: app_id == 8)["apps"] == []
+
+
+def test_what_was_decided_for_an_app_and_none_of_its_services_is_told() -> None:
+    steps = [*(f"take lock {n}" for n in range(5)), "create network default"]
+    decisions = tuple(
+        Decision(number=n, at="t", step=step, subject="lock:7", reason="because", app_id=7, outcome="done")
+        for n, step in enumerate(steps)
+    )
+    other = Decision(number=9, at="t", step="remove volume x", subject="volume:8:x", reason="because", app_id=8)
+    state = DeviceState(apps=(APP,), decisions=(*STATE.decisions, *decisions, other))
+    (app,) = answer(state)["apps"]
+    assert [decision["step"] for decision in app["decisions"]] == steps[-5:]
+    assert "  t create network default, done: because" in why_lines(answer(state))
+
+
+def test_every_service_tells_of_the_back_off_of_an_image_that_it_shares() -> None:
+    other = ServiceSummary(service_name="other", image_name="web:2", running=True)
+    app = AppSummary(
+        app_id=7, app_uuid="u", name="acme", commit="r2", current_commit=None, release_id=2, services=(WEB, other, DB)
+    )
+    pull = Waiting(subject="image:web:2", app_id=7, service_name="web", reason="no route to host", retry_at=1002.0)
+    (found,) = answer(DeviceState(apps=(app,), waiting=(pull,)))["apps"]
+    wait = {"subject": "image:web:2", "reason": "no route to host", "retryInSeconds": 2.0}
+    waits = {name: service["waitsFor"] for name, service in found["services"].items()}
+    assert waits == {"web": [wait], "other": [wait], "db": []}
+
+
 def test_a_key_of_another_app_sees_nothing_of_this_one_or_the_device() -> None:
     found = answer(covers=lambda app_id: app_id == 8)
     assert (found["apps"], found["waitsFor"], found["orders"], found["lastError"]) == ([], [], [], None)
