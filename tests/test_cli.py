@@ -34,7 +34,7 @@ from balena_supervisor.runtime.views import (
     TraceView,
 )
 from balena_supervisor.settings import DEFAULT_PORT, listen_port, read_settings
-from tests.http.support import APP_KEY, GLOBAL_KEY, Device, container, image, remote
+from tests.http.support import APP_KEY, GLOBAL_KEY, TWO_APPS, Device, container, image, remote
 
 
 class _Quiet(WSGIRequestHandler):
@@ -101,6 +101,39 @@ def test_status_says_what_runs_and_why(served: Served) -> None:
 def test_an_idle_device_has_a_short_status(served: Served) -> None:
     served.device.show(DeviceState())
     assert served.run("status") == (0, "applied (target 0)\n\n")
+
+
+def test_why_tells_of_every_app_and_of_one_service_alone(served: Served) -> None:
+    served.device.show(TWO_APPS)
+    code, printed = served.run("why")
+    assert code == 0
+    for text in ("The device is applied target 2.", "App 1 (web): release c1, should be on c2", "db: exited"):
+        assert text in printed
+    code, printed = served.run("why", "web")
+    assert (code, "waits: no route (again in 5 s)" in printed) == (0, True)
+    assert "db" not in printed
+    code, printed = served.run("why", "web", "--json")
+    assert (code, json.loads(printed)["appState"]) == (0, "applied")
+
+
+def test_why_of_a_service_that_no_app_has_is_refused(served: Served) -> None:
+    served.device.show(TWO_APPS)
+    assert served.run("why", "nobody") == (1, "Error: there is no service nobody\n")
+
+
+def test_why_with_a_key_of_one_app_knows_no_other(served: Served) -> None:
+    served.device.manage()
+    served.device.show(TWO_APPS)
+    code, printed = served.run("why", "--key", APP_KEY)
+    assert (code, "App 1 (web)" in printed, "App 2" in printed) == (0, True, False)
+    assert served.run("why", "db", "--key", APP_KEY) == (1, "Error: there is no service db\n")
+    code, printed = served.run("why")
+    assert (code, "--key" in printed) == (1, True)
+
+
+def test_why_of_a_supervisor_that_is_still_starting_says_so(served: Served) -> None:
+    code, printed = served.run("why")
+    assert (code, "(HTTP 503)" in printed) == (1, True)
 
 
 def test_json_prints_the_answer_as_it_is(served: Served) -> None:
@@ -207,9 +240,10 @@ def test_a_missing_key_is_asked_for(served: Served, monkeypatch: pytest.MonkeyPa
     assert served.run("status")[0] == 0
 
 
+@pytest.mark.parametrize("command", [["status"], ["why"], ["why", "web"]])
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense", "http://[", "http://127.0.0.1:port"])
-def test_nobody_there_is_one_clear_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["status", "--url", url]) == 1
+def test_nobody_there_is_one_clear_line(url: str, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--url", url]) == 1
     printed = capsys.readouterr().err
     assert f"cannot reach the supervisor at {url}" in printed
     assert "does it run?" in printed
@@ -234,7 +268,7 @@ def test_a_wrong_command_is_refused_with_2(arguments: list[str], capsys: pytest.
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    for name in ("run", "status", "plan", "actors", "mailbox", "dead-letters", "trace", "version"):
+    for name in ("run", "status", "why", "plan", "actors", "mailbox", "dead-letters", "trace", "version"):
         assert f"\n  {name} " in printed
 
 

@@ -14,7 +14,14 @@ from balena_supervisor.http.app import create_app
 from balena_supervisor.http.snapshots import Snapshots
 from balena_supervisor.messages import ConfigChanged, DeviceStateChanged, KeysChanged, TargetChanged
 from balena_supervisor.model.device import Configuration
-from balena_supervisor.model.state import ContainerSummary, DeviceState, ImageSummary
+from balena_supervisor.model.state import (
+    AppSummary,
+    ContainerSummary,
+    DeviceState,
+    ImageSummary,
+    ServiceSummary,
+    Waiting,
+)
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.runtime import output
 from balena_supervisor.runtime.message import Request
@@ -126,3 +133,19 @@ def image(service_name: str = "web", **changes: Any) -> ImageSummary:
         "progress": None,
     }
     return ImageSummary(**{**values, **changes})
+
+
+#: of the apps 1 and 2 the first waits for an image, and the second has ended
+TWO_APPS = DeviceState(
+    target_version=2,
+    apps=tuple(
+        AppSummary(
+            app_id=app_id, app_uuid=f"u{app_id}", name=name, commit="c2", current_commit="c1", release_id=30,
+            services=(ServiceSummary(service_name=name, image_name=f"repo/{name}:2", running=True),),
+        )
+        for app_id, name in ((1, "web"), (2, "db"))
+    ),
+    containers=(container("web", commit="c1"), container("db", app_id=2, status="exited", exit_code=3)),
+    waiting=(Waiting(subject="image:repo/web:2", app_id=1, service_name="web", reason="no route", retry_at=1005.0),),
+    last_error=ErrorRecord("engine-error", "cannot pull repo/web:2: no route"),
+)  # fmt: skip

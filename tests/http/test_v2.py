@@ -11,7 +11,7 @@ from balena_supervisor.messages import GetComposedTarget, SetLocalTarget, Target
 from balena_supervisor.model.app import ComposedApp
 from balena_supervisor.model.state import AppSummary, Decision, DeviceState, ServiceSummary, Waiting
 from balena_supervisor.model.target import TargetApp, TargetService, TargetState
-from tests.http.support import ENDPOINT, GLOBAL_KEY, Device, container, image, remote
+from tests.http.support import APP_KEY, ENDPOINT, GLOBAL_KEY, TWO_APPS, Device, container, image, remote
 
 TARGET = {"local": {"name": "bench", "config": {}, "apps": {}}}
 PATH = "/v2/local/target-state"
@@ -247,3 +247,38 @@ def test_container_ids_by_name(device: Device, query: str, status: int, answer: 
     device.show(DeviceState(containers=(container("web"), container("db"), container("new", container_id=""))))
     result = device.client.simulate_get("/v2/containerId", query_string=query)
     assert (result.status_code, result.json) == (status, answer)
+
+
+# --- why --------------------------------------------------------------------------------------------------------------
+
+WHY = "/v2/state/why"
+
+
+def test_why_tells_of_every_app_at_the_moment_of_the_question(device: Device) -> None:
+    device.show(TWO_APPS)
+    device.clock.advance(2)
+    answer = device.client.simulate_get(WHY)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
+    assert [app["appId"] for app in answer.json["apps"]] == [1, 2]
+    (wait,) = answer.json["apps"][0]["services"]["web"]["waitsFor"]
+    assert wait == {"subject": "image:repo/web:2", "reason": "no route", "retryInSeconds": 3.0}
+    assert answer.json["apps"][1]["services"]["db"]["now"][0]["exitCode"] == 3
+    assert answer.json["lastError"]["message"] == "cannot pull repo/web:2: no route"
+    device.target(TargetState(version=3))
+    later = device.client.simulate_get(WHY).json
+    assert (later["appState"], later["targetVersion"]) == ("applying", 3)
+
+
+def test_why_tells_a_key_of_one_app_of_that_app_only(managed: Device) -> None:
+    managed.show(TWO_APPS)
+    assert managed.client.simulate_get(WHY).status_code == 401
+    answer = managed.client.simulate_get(WHY, params={"apikey": APP_KEY}).json
+    assert [app["appId"] for app in answer["apps"]] == [1]
+    assert answer["lastError"] is None
+    everything = managed.client.simulate_get(WHY, params={"apikey": GLOBAL_KEY}).json
+    assert [app["appId"] for app in everything["apps"]] == [1, 2]
+
+
+def test_why_has_no_answer_before_there_is_a_state(device: Device) -> None:
+    answer = device.client.simulate_get(WHY)
+    assert (answer.status_code, answer.json["status"]) == (503, "failed")
