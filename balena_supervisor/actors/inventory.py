@@ -18,18 +18,14 @@ OWN_NAMES = ("balena_supervisor", "resin_supervisor")
 _STANDING_NETWORKS = frozenset({"bridge", "host", "none", SUPERVISOR_NETWORK})
 
 
-def take_inventory(engine: Engine, instance: str, *, all_containers: bool = False) -> Inventory:
-    """All that is there; with an instance only what carries its label. Containers only if they run, unless asked."""
+def take_inventory(engine: Engine, instance: str) -> Inventory:
+    """All that is there; with an instance only what carries its label."""
 
     def ours(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         return [entry for entry in entries if is_of_instance(entry.get("Labels"), instance)]
 
     return Inventory(
-        containers=tuple(
-            str(entry["Id"])
-            for entry in ours(engine.list_containers())
-            if all_containers or entry.get("State") == "running"
-        ),
+        containers=tuple(str(entry["Id"]) for entry in ours(engine.list_containers())),
         images=tuple(str(entry["Id"]) for entry in ours(engine.list_images())),
         volumes=tuple(str(entry["Name"]) for entry in ours(engine.list_volumes())),
         networks=tuple(
@@ -60,7 +56,7 @@ def own_things(engine: Engine, own_container_id: str) -> Inventory:
 def remove_beside(engine: Engine, instance: str, kept: Inventory, own_container_id: str) -> None:
     """Containers and images by force, then networks and volumes. Raises ``EngineUnavailable`` only."""
     own = own_things(engine, own_container_id)
-    now = take_inventory(engine, instance, all_containers=True)
+    now = take_inventory(engine, instance)
 
     def remove(what: str, ids: Iterable[str], stay: Iterable[str], call: Callable[[str], None]) -> None:
         for name in sorted(set(ids) - set(stay)):

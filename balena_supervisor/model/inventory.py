@@ -6,8 +6,11 @@ import msgspec
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
-    """Ids of *running* containers, ids of images, names of volumes, ids of networks; in the form of table
-    ``engineSnapshot``."""
+    """Ids of containers, ids of images, names of volumes, ids of networks; in the form of table ``engineSnapshot``.
+
+    Containers that do not run are among them, unlike in a row that the reference has written: those that were there
+    before stay.
+    """
 
     containers: tuple[str, ...] = ()
     images: tuple[str, ...] = ()

@@ -121,6 +121,7 @@ def test_into_local_mode_and_back(managed: Managed) -> None:
     managed.client.create_volume("somebody_elses")
     stranger = managed.client.create_container(cloud_image, ["/bin/busybox", "sleep", "1000"], name="stranger")
     managed.client.start(stranger)
+    idle = managed.client.create_container(cloud_image, ["/bin/busybox", "true"], name="idle")
     supervisor.stop()
 
     managed.mode(local=True)
@@ -129,18 +130,19 @@ def test_into_local_mode_and_back(managed: Managed) -> None:
         target(LOCAL, {"tool": {"image": local_image, "volumes": ["own:/own"]}}, volumes={"own": {}})
     )
     supervisor.wait_until_running("tool")
-    assert managed.services() == {"tool": "running", "stranger": "running"}
+    others = {"stranger": "running", "idle": "created"}
+    assert managed.services() == {"tool": "running", **others}
     assert {f"{CLOUD}_data", f"{LOCAL}_own", "somebody_elses"} <= managed.volumes()
     assert {cloud_image, local_image} <= managed.tags()
     snapshot = SnapshotStore(open_database(managed.database)).load()
     assert snapshot is not None
-    assert stranger["Id"] in snapshot.containers
+    assert {stranger["Id"], idle["Id"]} <= set(snapshot.containers)
     supervisor.stop()
 
     managed.mode(local=False)
     supervisor.start()
     supervisor.wait_until_running("web")
-    wait_until(lambda: managed.services() == {"web": "running", "stranger": "running"}, "the local app is gone")
+    wait_until(lambda: managed.services() == {"web": "running", **others}, "the local app is gone")
     assert managed.in_volume("cat /data/file") == "kept"
     assert f"{LOCAL}_own" not in managed.volumes()
     assert {f"{CLOUD}_data", "somebody_elses"} <= managed.volumes()
@@ -150,7 +152,8 @@ def test_into_local_mode_and_back(managed: Managed) -> None:
     database = open_database(managed.database)
     assert SnapshotStore(database).load() is None
     assert TargetStore(database).load("local").apps == ()
-    managed.client.remove_container(stranger, force=True)
+    for container in (stranger, idle):
+        managed.client.remove_container(container, force=True)
 
 
 def test_outside_local_mode_the_image_before_is_removed_after_an_update(managed: Managed) -> None:
