@@ -19,6 +19,7 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
+from balena_supervisor.runtime.process import children_of
 from tests.integration.workshop import FOREVER, root_filesystem
 from tests.runtime.toy_supervisor import wait_until
 from tools.dev_parts.engine import answers
@@ -73,10 +74,13 @@ class OwnEngine:
         wait_until(lambda: answers(self.url), "the engine answers", timeout_s=20)
 
     def end(self, number: signal.Signals) -> None:
-        """Stop the engine with a signal and wait until it is gone. One that is killed leaves containers running."""
+        """Stop the engine with a signal and wait until it is gone. One that is killed leaves containers running, but
+        none in the making."""
         assert self._engine is not None
         self._engine.send_signal(number)
         self._engine.wait(60)
+        if number == signal.SIGKILL:
+            wait_until(self._none_in_the_making, "no container is in the making", timeout_s=60)
 
     def pause(self) -> None:
         """Have the engine hang: it takes connections and answers nothing."""
@@ -131,15 +135,34 @@ class OwnEngine:
         with (self._folder / f"{name}.log").open("ab") as output:
             return subprocess.Popen(inside, stdout=output, stderr=output, start_new_session=True)
 
+    def _shims(self) -> dict[int, str]:
+        """The processes between containerd and its containers: pid -> last argument."""
+        mark = f"{self._folder}/containerd.sock"
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                arguments = (entry / "cmdline").read_text().rstrip("\0").split("\0")
+                if mark in arguments and Path(arguments[0]).name.startswith("containerd-shim"):
+                    found[int(entry.name)] = arguments[-1]
+        return found
+
+    def _none_in_the_making(self) -> bool:
+        """Whether every shim has its container; ends those that have not begun to run it.
+
+        Such a shim waits for the other end of a pipe, which died with the engine, and the next engine would wait for
+        the shim, at every question about that container. On a device, containerd would have died with the engine too.
+        """
+        shims = self._shims()
+        at_work = [pid for pid, last in shims.items() if last in {"start", "delete"}]
+        unbegun = [pid for pid in shims.keys() - at_work if all(map(_is_runc, children_of(pid)))]
+        for pid in unbegun:
+            _kill_with_children(pid)
+        return not at_work and not unbegun
+
     def _end_lost_containers(self) -> None:
         """An engine that was killed may not know all of its containers again."""
-        mark = f"{self._folder}/containerd.sock".encode()
-        for shim in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if mark in (shim / "cmdline").read_bytes():
-                    children = (shim / "task" / shim.name / "children").read_text().split()
-                    for pid in (*children, shim.name):
-                        os.kill(int(pid), signal.SIGKILL)
+        for pid in self._shims():
+            _kill_with_children(pid)
 
     def _remove_containers(self) -> None:
         client = docker.APIClient(base_url=self.url, timeout=20)
@@ -149,6 +172,20 @@ class OwnEngine:
                     client.remove_container(container["Id"], force=True)
         finally:
             client.close()
+
+
+def _is_runc(pid: int) -> bool:
+    """Whether the process makes a container, or is one that has not been told to begin."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("runc")
+    except OSError:
+        return True
+
+
+def _kill_with_children(pid: int) -> None:
+    for one in (*children_of(pid), pid):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
 
 
 @contextmanager
