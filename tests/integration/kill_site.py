@@ -32,7 +32,7 @@ from tools.dev_parts import labelled
 from tools.dev_parts.registry import free_port
 
 WHOLE = "nursery"
-ACTORS = ("containers", "planner", "images", "resources", "target-state", "http", "root")
+ACTORS = ("containers", "planner", "images", "resources", "target-state", "host-config", "http", "root")
 SERVICES = ("db", "web", "job")
 #: what the services do, by the role that they are given
 SCRIPT = """\
@@ -77,15 +77,21 @@ class KillSite:
             fields["environment"] = {"ROLE": name, "RELEASE": release}
         return target(self.app_id, services, volumes={"data": {}}, networks=own, release=release)
 
-    def update(self, *hooks: Hook, then: Callable[[], object] = lambda: None) -> None:
-        """Go to the other release, while the hooks do what they are there for, and see that all is well at the end."""
-        left, self.release = self.release, "b" if self.release == "a" else "a"
+    def update(self, *hooks: Hook, pulls: bool = True, then: Callable[[], object] = lambda: None) -> None:
+        """Go to the other release, while the hooks do what they are there for, and see that all is well at the end.
+        Without ``pulls`` its images are there already, from an update before."""
+        self.release = "b" if self.release == "a" else "a"
         with self.telling():
-            self.supervisor.post_target(self.body(self.release))
+            if pulls:
+                self.forget_images(self.release)
+            try:
+                self.supervisor.post_target(self.body(self.release))
+            except OSError:
+                # a target is acted on when it is stored: whoever is killed then may not have answered yet
+                if not any(hook.reached.is_set() for hook in hooks):
+                    raise
             self.end_well(*hooks)
             then()
-            if left:
-                self.forget_images(left)
         self.gate.forget()
 
     def end_well(self, *hooks: Hook, begun_anew: bool = True) -> None:
@@ -125,7 +131,8 @@ class KillSite:
     def forget_images(self, release: str) -> None:
         """Have them pulled again the next time: in local mode images are not cleaned up."""
         for name in self.images[release]:
-            self.engine.remove_image(name)
+            with suppress(NotFound):
+                self.engine.remove_image(name)
 
         def gone(status: dict[str, Any]) -> bool:
             return not {image["name"] for image in status["images"]} & set(self.images[release])

@@ -18,7 +18,7 @@ from tests.runtime.toy_supervisor import wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.root]
 
-KILLED = (*ACTORS, "host-config", "http-arbiter", WHOLE)
+KILLED = (*ACTORS, "http-arbiter", WHOLE)
 
 
 class Guarded:

@@ -48,11 +48,12 @@ class Kill(NamedTuple):
 
 
 def kills() -> Iterator[Kill]:
-    """The planner and everything at each call, in turn before and after it; at those of volumes in both ways."""
+    """The planner and everything at each call, in turn before and after it; at those of volumes in both ways. Of those
+    of a kind, which go on at the same time, at the first and the last."""
     swapped = itertools.cycle([PHASES, PHASES[::-1]])
     for verb, calls in CALLS.items():
         for kind, count in calls.items():
-            for nth in range(1, count + 1):
+            for nth in sorted({1, count}):
                 for victim, phase in zip(("planner", WHOLE), next(swapped), strict=True):
                     yield Kill(verb, kind, nth, phase, victim)
                     if "volumes" in kind:
