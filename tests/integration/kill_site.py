@@ -182,10 +182,11 @@ class KillSite:
             _expect([text for text in found["Config"]["Env"] if "RELEASE" in text], [f"RELEASE={self.release}"])
         networks = [network["Name"].partition("_")[2] for network in self.engine.networks(filters=mine)]
         _expect(sorted(networks), ["default", "front", f"net-{self.release}"])
-        self.check_volume(begun_anew=begun_anew)
         _expect(self.volumes(), [f"{self.app_id}_data"])
         _expect(self.locks(), [])
         _expect(self.supervisor.api.get("/debug/dead-letters")["dead_letters"], [])
+        # the last, as it takes note: whoever checks until all is well looks again after any of the others
+        self.check_volume(begun_anew=begun_anew)
 
     def containers(self) -> dict[str, dict[str, Any]]:
         """Name of the service -> inspect, of the app."""
