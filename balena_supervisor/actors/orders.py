@@ -171,13 +171,13 @@ class Orders:
     def rules(self, given: Rules, world: World, target: Iterable[ComposedApp]) -> Rules:
         """What the orders under way change in the plan."""
         active = [entry for entry in self._entries if entry.stage.name != QUEUED]
-        left_alone = {app.app_id for app in target if app.rejected or app.problem}
-        self._taken = {app_id: former for app_id, former in self._taken.items() if app_id in left_alone}
+        out_of_reach = {app.app_id for app in target if _is_out_of_reach(app)}
+        self._taken = {app_id: former for app_id, former in self._taken.items() if app_id in out_of_reach}
         if not active and not self._taken:
             return given
         known = {app.app_id for app in target} | {c.app_id for c in world.containers} | world.locks.keys()
         frozen: set[int] = set()
-        # no target puts right what was taken of these
+        # no target puts right what was taken of these, or not soon
         instead: dict[int, ComposedApp | None] = dict(self._taken)
         for entry in active:
             app_id = app_of(entry.order)
@@ -339,6 +339,11 @@ def _is_open(entry: Entry, left: Iterable[tuple[int, str]]) -> bool:
     goes, others may come to wait for it: they get it back in the next stage."""
     mine = service_name_of(entry.order) if entry.stage.name == DOWN else ""
     return any(app_id == app_of(entry.order) and (not mine or name in {mine, ""}) for app_id, name in left)
+
+
+def _is_out_of_reach(app: ComposedApp) -> bool:
+    """Whether an app cannot be made what its target says, at least until more images are there."""
+    return app.rejected or bool(app.problem) or any(service.docker_image_id is None for service in app.services)
 
 
 def _is_busy(app_id: int, busy: Iterable[str]) -> bool:

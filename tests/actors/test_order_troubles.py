@@ -30,6 +30,7 @@ from balena_supervisor.steps import (
     RemoveImage,
     RemoveVolume,
     StartService,
+    Step,
     StopService,
     TakeLocks,
 )
@@ -375,6 +376,29 @@ def test_a_rejected_app_gets_back_what_an_order_that_failed_has_taken(device: Or
     device.workers.world = msgspec.structs.replace(device.workers.world, containers=left)
     device.workers.publish()
     assert device.workers.work() == [], "it is left alone again"
+
+
+def test_an_app_runs_on_as_it_was_when_an_order_fails_while_the_next_release_cannot_be_pulled(device: Ordered) -> None:
+    def no_network(step: Step) -> str:
+        return "no network" if isinstance(step, PullImage) else ""
+
+    device.workers.fails = no_network
+    device.change(target(web(image="new:latest"), web(**DB), version=2))
+    device.workers.work()
+    device.workers.fails = lambda step: "no memory" if isinstance(step, StartService) else no_network(step)
+    done = device.order(AppOrder(verb="restart", app_id=7))
+    device.workers.work()
+    with pytest.raises(SupervisorError, match="no memory"):
+        done.result(5)
+    device.workers.fails = no_network
+    device.advance(10)
+    device.workers.work()
+    assert device.statuses() == {"web": "Running", "db": "Running"}
+    device.workers.fails = lambda _: ""
+    device.advance(1000)
+    device.workers.work()
+    assert not device.state().applying
+    assert "pulled:new:latest" in {container.config.image for container in device.workers.world.containers}
 
 
 def test_an_app_gets_no_further_steps_while_an_order_waits_for_those_under_way(device: Ordered) -> None:
