@@ -57,11 +57,16 @@ def effect(step: Step, world: World) -> World:  # noqa: ARG001  # the base of th
     raise TypeError(f"no effect is known of {type(step).__name__}")
 
 
+def pulled_image(name: str) -> ImageDetails:
+    """What a pull brings; names of one digest bring one image."""
+    return ImageDetails(id=f"pulled:{name.rpartition('@')[2]}")
+
+
 @effect.register
 def _(step: PullImage, world: World) -> World:
     images = world.images
     details = dict(images.details)
-    details.setdefault(step.ref.name, ImageDetails(id=f"pulled:{step.ref.name}"))
+    details.setdefault(step.ref.name, pulled_image(step.ref.name))
     pulled = msgspec.structs.replace(images, details=details)
     return msgspec.structs.replace(world, images=_with_rows(pulled, [step.ref]))
 

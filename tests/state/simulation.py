@@ -13,7 +13,7 @@ from balena_supervisor.model.image import ImageDetails
 from balena_supervisor.model.service import Container, Service
 from balena_supervisor.state.coerce import is_truthy
 from balena_supervisor.state.compose_networks import shares_service
-from balena_supervisor.state.effects import commit_effect, effect
+from balena_supervisor.state.effects import commit_effect, effect, pulled_image
 from balena_supervisor.state.features import SUPERVISOR_API
 from balena_supervisor.state.image_name import same_image
 from balena_supervisor.state.names import SUPERVISOR_NETWORK
@@ -169,7 +169,7 @@ class Simulation:
                 stopped = msgspec.structs.replace(step.container, status="exited")
                 self._replace(step.container, stopped)
             case PullImage():
-                details = {**self.world.images.details, step.ref.name: ImageDetails(id=f"pulled:{step.ref.name}")}
+                details = {**self.world.images.details, step.ref.name: pulled_image(step.ref.name)}
                 self._images(details=details)
             case RemoveImage():
                 name = step.row.ref.name
