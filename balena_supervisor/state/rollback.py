@@ -118,8 +118,10 @@ def judge(  # noqa: PLR0917  # all that a verdict looks at
     if any(service.docker_image_id is None for service in app.services):
         # the strategy lets an image come after the old container has gone: that is not the release's fault
         return Verdict(trial=begun(trial.commit, now), waiting="its images are not all there")
+    # the engine ends this by itself: each health check has a time limit and a number of tries
+    starting = sorted(name for name, one in newest.items() if one.health == "starting" and is_running(one))
     if trial.starts is None and still is not None:
-        return _not_started(trial, seconds, now, still)
+        return _not_started(trial, seconds, now, Open(still.reason, still.counts and not starting))
     if trial.starts is None:
         starts = {name: (one.container_id, one.started_at) for name, one in newest.items()}
         trial = msgspec.structs.replace(trial, starts=starts)
@@ -127,8 +129,6 @@ def judge(  # noqa: PLR0917  # all that a verdict looks at
         fault = _fault(service, newest.get(service.service_name), trial.starts or {})
         if fault:
             return Verdict(trial=trial, failed=fault)
-    # the engine ends this by itself: each health check has a time limit and a number of tries
-    starting = sorted(name for name, one in newest.items() if one.health == "starting" and is_running(one))
     if starting:
         trial = msgspec.structs.replace(trial, healthy_at=None)
         return Verdict(trial=trial, waiting=f"{starting[0]} is not healthy yet")

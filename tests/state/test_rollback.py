@@ -111,6 +111,14 @@ def test_what_does_not_speak_against_the_release_only_delays_its_trial() -> None
     assert judge(verdict.trial, APP, [], 30, 550, NO_MEMORY).failed
 
 
+def test_a_service_may_wait_for_one_whose_health_check_takes_its_time() -> None:
+    waits = Open("web: waits for db to be healthy", counts=True)
+    verdict = judge(BEGUN, APP, [web(service_name="db", health="starting")], 30, 110, waits)
+    assert (verdict.failed, verdict.until) == ("", None)
+    verdict = judge(verdict.trial, APP, [web(service_name="db", health="healthy")], 30, 900, waits)
+    assert (verdict.failed, verdict.until) == ("", 950)
+
+
 def test_the_time_of_a_trial_does_not_run_while_an_image_is_missing() -> None:
     """By its strategy the old container has gone before the new image came."""
     waiting = app(service("web", commit="r2", present=False), commit="r2")
