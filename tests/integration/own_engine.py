@@ -15,11 +15,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import DockerException
 
 from balena_supervisor.runtime.process import children_of
+from tests.integration.conftest import TestedSupervisor
+from tests.integration.targets import no_apps
 from tests.integration.workshop import FOREVER, root_filesystem
 from tests.runtime.toy_supervisor import wait_until
 from tools.dev_parts.engine import answers
@@ -186,6 +189,30 @@ def _kill_with_children(pid: int) -> None:
     for one in (*children_of(pid), pid):
         with suppress(ProcessLookupError):
             os.kill(one, signal.SIGKILL)
+
+
+def leave_nothing(engine: OwnEngine, supervisor: TestedSupervisor) -> None:
+    """Have a supervisor remove all that it has made, and stop it, whatever it met with.
+
+    An engine that was killed may count more containers on a network than there are, and never lets it be removed; it
+    counts again when it is restarted.
+    """
+
+    def is_empty(status: dict[str, Any]) -> bool:
+        return status["appState"] == "applied" and not status["containers"]
+
+    def is_stuck(status: dict[str, Any]) -> bool:
+        return not status["containers"] and "it counts again when it is restarted" in str(status["decisions"])
+
+    try:
+        engine.start()
+        supervisor.post_target(no_apps())
+        if not is_empty(supervisor.api.wait_until(lambda status: is_empty(status) or is_stuck(status), 60)):
+            engine.end(signal.SIGTERM)
+            engine.start()
+            supervisor.api.wait_until(is_empty, 60)
+    finally:
+        supervisor.stop()
 
 
 @contextmanager

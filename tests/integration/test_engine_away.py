@@ -14,8 +14,8 @@ import docker
 import pytest
 
 from tests.integration.conftest import TestedSupervisor
-from tests.integration.own_engine import OwnEngine, own_engine
-from tests.integration.targets import no_apps, runs, target
+from tests.integration.own_engine import OwnEngine, leave_nothing, own_engine
+from tests.integration.targets import runs, target
 from tests.integration.test_app import containers
 from tests.integration.test_deaths import running_pid
 from tools.dev_parts import labelled
@@ -87,10 +87,7 @@ def site(engine_of_our_own: OwnEngine, tmp_path: Path, run_dir: Path) -> Iterato
     engine_of_our_own.start()
     tested.start()
     yield Site(tested, engine_of_our_own)
-    engine_of_our_own.start()
-    tested.post_target(no_apps())
-    tested.api.wait_until(lambda status: status["appState"] == "applied" and not status["containers"])
-    tested.stop()
+    leave_nothing(engine_of_our_own, tested)
     labelled.remove_lock_folders("away")
     lines = tested.program.tail(2000).splitlines()
     sys.stdout.write("\n".join(line for line in lines if "GET /v" not in line))

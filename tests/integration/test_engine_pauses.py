@@ -19,8 +19,8 @@ import pytest
 from balena_supervisor.model.lock import lock_folder
 from tests.integration.conftest import TestedSupervisor
 from tests.integration.engine_gate import Call, EngineGate
-from tests.integration.own_engine import OwnEngine, own_engine
-from tests.integration.targets import no_apps, runs, target
+from tests.integration.own_engine import OwnEngine, leave_nothing, own_engine
+from tests.integration.targets import runs, target
 from tests.integration.test_app import containers
 from tests.runtime.toy_supervisor import wait_until
 from tools.dev_parts import labelled
@@ -97,9 +97,7 @@ def site(engine_of_our_own: OwnEngine, tmp_path: Path, run_dir: Path) -> Iterato
     tested.start()
     yield made
     made.come_back()
-    tested.post_target(no_apps())
-    tested.api.wait_until(lambda status: status["appState"] == "applied" and not status["containers"], 60)
-    tested.stop()
+    leave_nothing(engine_of_our_own, tested)
     gate.close()
     labelled.remove_lock_folders(instance)
     lines = tested.program.tail(8000).splitlines()

@@ -85,6 +85,7 @@ def simulated_engine() -> Iterator[Engine]:
 @contextmanager
 def _owned(program: Program, bridge: "_Bridge", socket: Path) -> Iterator[None]:
     url = f"unix://{socket}"
+    bridges: list[str] = []
 
     def start() -> None:
         say("no engine answers: starting an own dockerd under .dev/engine")
@@ -92,15 +93,29 @@ def _owned(program: Program, bridge: "_Bridge", socket: Path) -> Iterator[None]:
 
     try:
         with shared(program, start):
-            yield
+            try:
+                yield
+            finally:
+                bridges = _bridges_of_networks(url)
     except ProgramFailed as error:
         raise EngineMissing(f"an own dockerd cannot be started: {error}") from error
     finally:
         if not program.running():
-            bridge.remove()
+            bridge.remove(bridges)
             _unmount_below(socket.parent, program.prefix)
             shutil.rmtree(socket.parent, ignore_errors=True)
             tidy_run_folder()
+
+
+def _bridges_of_networks(url: str) -> list[str]:
+    """What an engine leaves on the machine when it ends, and makes anew when it starts with the same data."""
+    with suppress(DockerException, OSError):
+        client = docker.APIClient(base_url=url, timeout=20)
+        try:
+            return [f"br-{network['Id'][:12]}" for network in client.networks(filters={"driver": "bridge"})]
+        finally:
+            client.close()
+    return []
 
 
 def _unmount_below(folder: Path, prefix: list[str]) -> None:
@@ -169,11 +184,12 @@ class _Bridge:
     def will_be(self, name: str) -> None:
         self._note.write_text(name)
 
-    def remove(self) -> None:
-        """Once the engine is stopped: it leaves its bridge behind, and supervisor0 if no other engine may use it."""
+    def remove(self, others: list[str]) -> None:
+        """Once the engine is stopped: it leaves its bridge and the ``others``, of its networks, behind, and supervisor0
+        if no other engine may use it."""
         if self._note.exists():
             name = self._note.read_text()
-            for bridge in (name, "supervisor0") if name == "docker0" else (name,):
+            for bridge in (*others, name, "supervisor0") if name == "docker0" else (*others, name):
                 self._ip("link", "del", bridge)
             self._note.unlink()
 
