@@ -104,21 +104,20 @@ class Apply:
         wanted = {step.subject for step in planned.steps} | {update.subject for update in planned.commits}
         self.back_off.keep_only(wanted | self.subjects())
         for step in in_turn(planned.steps, sent, self.back_off.failures):
-            failure = self.back_off.blocking(step.subject, now)
-            pool = _pool_of(step)
-            if failure is not None:
-                waiting.append(backing_off(step.subject, failure))
-            elif loop := self._looping(step, now) or self._repeated(step, now):
-                waiting.append(loop)
+            pool, hindrance = _pool_of(step), self.hindrance(step, now)
+            if hindrance is not None:
+                waiting.append(hindrance)
             elif load[pool] < outstanding[pool]:
                 load[pool] += 1
                 steps.append(step)
         return steps, waiting
 
-    def holds_back(self, step: Step, now: float) -> bool:
-        """Whether a step is not to be sent now, because it failed or because it was done too often."""
+    def hindrance(self, step: Step, now: float) -> Waiting | None:
+        """Why a step is not to be sent now: because it failed, or because it was done too often."""
         failure = self.back_off.blocking(step.subject, now)
-        return bool(failure or self._looping(step, now) or self._repeated(step, now))
+        if failure is not None:
+            return backing_off(step.subject, failure)
+        return self._looping(step, now) or self._repeated(step, now)
 
     def sent(self, step: Step, number: int, at: str, now: float) -> str:
         """Note a step that is being sent; returns its words."""

@@ -163,11 +163,11 @@ def _still_open(app_id: int, planned: Plan, busy: frozenset[str], apply: Apply, 
     and what has failed belongs to the release, or a service waits for another."""
     steps = [step for step in planned.steps if app_and_service_of(step)[0] == app_id]
     waits = [wait for wait in planned.waiting if wait.app_id == app_id and not wait.settled]
-    goes_on = [step for step in steps if not apply.holds_back(step, now)]
+    held_back = [step for step in steps if apply.hindrance(step, now) is not None]
     failures = apply.back_off.failures
-    failed = [(step, failures[step.subject]) for step in steps if step.subject in failures and step not in goes_on]
+    failed = [(step, failures[step.subject]) for step in held_back if step.subject in failures]
     blamed = [(step, failure) for step, failure in failed if isinstance(step, _BROUGHT)]
-    counts = not goes_on and not any(is_of_app(subject, app_id) for subject in busy)
+    counts = len(held_back) == len(steps) and not any(is_of_app(subject, app_id) for subject in busy)
     for step, failure in blamed or failed:
         return Open(f"cannot {words_of(step)}: {failure.message}", counts and bool(blamed))
     for step in steps:

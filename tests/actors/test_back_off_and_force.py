@@ -11,7 +11,6 @@ import pytest
 from balena_supervisor.actors.planner import OUTSTANDING, Planner, PlannerPorts
 from balena_supervisor.errors import Locked
 from balena_supervisor.messages import ApplyNow, CancelOrder, ConfigChanged, DeviceOrder
-from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import HostFacts
 from balena_supervisor.model.state import EngineLink
 from balena_supervisor.model.target import TargetApp, TargetState
@@ -45,9 +44,7 @@ class Locked7(Device):
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Locked7]:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def device(database: Path) -> Iterator[Locked7]:
     made = Locked7(database)
     yield made
     made.ref.stop()
@@ -157,10 +154,8 @@ def test_to_cancel_what_is_not_there_disturbs_nothing(device: Locked7) -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 def test_an_update_of_the_host_that_waits_to_be_found_healthy_keeps_the_device_up(
-    tmp_path: Path, *, force: bool
+    database: Path, *, force: bool
 ) -> None:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
     device = Device(database)
     device.ref.stop()
     device.ref = Planner.start(

@@ -12,7 +12,6 @@ import pytest
 
 from balena_supervisor.errors import ErrorRecord, Locked
 from balena_supervisor.messages import ContainersChanged
-from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.state.why import Now, why
 from balena_supervisor.steps import (
     HandOver,
@@ -42,9 +41,7 @@ def containers(tmp_path: Path) -> Iterator[WorkerBench]:
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Device]:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def device(database: Path) -> Iterator[Device]:
     made = Device(database)
     yield made
     made.ref.stop()
@@ -170,9 +167,7 @@ def test_replacements_within_ten_minutes_are_a_loop_on_whatever_day(device: Devi
 
 
 @JUMPS
-def test_a_release_is_on_trial_as_long_as_it_should_be(tmp_path: Path, jump_s: float) -> None:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def test_a_release_is_on_trial_as_long_as_it_should_be(database: Path, jump_s: float) -> None:
     trying = test_rollback.Trying(database)
     try:
         trying.settle()

@@ -14,7 +14,6 @@ from balena_supervisor.db.models import EngineSnapshot
 from balena_supervisor.db.snapshot_store import SnapshotStore
 from balena_supervisor.errors import SupervisorError
 from balena_supervisor.messages import ConfigChanged, ForgetLocalApps, GetInventory, RemoveBeside
-from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.inventory import Inventory
 from balena_supervisor.runtime.message import Message
 from tests.actors.test_planner import DEVICE, Device, target, web
@@ -39,9 +38,7 @@ class Switched(Device):
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Switched]:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def device(database: Path) -> Iterator[Switched]:
     made = Switched(database)
     yield made
     made.ref.stop()

@@ -16,7 +16,6 @@ from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.order_store import OrderStore
 from balena_supervisor.errors import SupervisorError
 from balena_supervisor.messages import AppOrder, CancelOrder, DeviceOrder, GoDown, Order, ServiceOrder
-from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.state import EngineLink
 from balena_supervisor.state.orders import verb_of
 from balena_supervisor.state.strategies import HAND_OVER, STRATEGY
@@ -43,9 +42,7 @@ STOP_WEB = ServiceOrder(verb="stop", app_id=7, service_name="web")
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Ordered]:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def device(database: Path) -> Iterator[Ordered]:
     made = Ordered(database)
     made.settle()
     yield made
@@ -221,9 +218,7 @@ def test_a_reboot_by_force_needs_no_engine(device: Ordered) -> None:
     assert went_down(device) == [GoDown(verb="reboot")]
 
 
-def test_a_device_without_a_target_can_be_rebooted(tmp_path: Path) -> None:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def test_a_device_without_a_target_can_be_rebooted(database: Path) -> None:
     fresh = Ordered(database)
     wanted = msgspec.structs.replace(target(), version=0, is_set=False, apps=())
     fresh.meet(wanted)

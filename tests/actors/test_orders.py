@@ -21,7 +21,6 @@ from balena_supervisor.messages import (
     Order,
     ServiceOrder,
 )
-from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.state import ActionSummary, EngineLink
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.state.effects import effect
@@ -80,9 +79,7 @@ class Ordered(Device):
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Ordered]:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def device(database: Path) -> Iterator[Ordered]:
     made = Ordered(database)
     made.settle()
     assert made.statuses() == {"web": "Running", "db": "Running"}

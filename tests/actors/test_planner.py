@@ -25,7 +25,6 @@ from balena_supervisor.messages import (
     ResourcesChanged,
     TargetChanged,
 )
-from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import Configuration, HostFacts
 from balena_supervisor.model.image import ImageState
 from balena_supervisor.model.state import DeviceState, EngineLink, Seq
@@ -114,9 +113,7 @@ class Device:
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Device]:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def device(database: Path) -> Iterator[Device]:
     made = Device(database)
     yield made
     made.ref.stop()

@@ -10,7 +10,6 @@ import pytest
 
 from balena_supervisor.errors import SupervisorError
 from balena_supervisor.messages import DeviceStateChanged, GoDown
-from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.device import HostFacts
 from balena_supervisor.model.state import DeviceState
 from balena_supervisor.steps import ReleaseLocks, StartService, Step, TakeLocks
@@ -41,9 +40,7 @@ class Booted(Device):
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Booted]:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def device(database: Path) -> Iterator[Booted]:
     made = Booted(database)
     yield made
     made.ref.stop()
@@ -83,9 +80,7 @@ def test_a_restart_of_the_supervisor_is_no_reboot(device: Booted, tmp_path: Path
     later.ref.stop()
 
 
-def test_without_an_id_of_the_boot_nothing_waits(tmp_path: Path) -> None:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def test_without_an_id_of_the_boot_nothing_waits(database: Path) -> None:
     unknown = Booted(database, boot="")
     settle(unknown)
     assert {c.status for c in unknown.workers.world.containers} == {"Running"}

@@ -13,7 +13,6 @@ from balena_supervisor.db.commit_store import CommitStore
 from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.trial_store import TrialStore
 from balena_supervisor.messages import ConfigChanged
-from balena_supervisor.migrations.runner import migrate
 from balena_supervisor.model.service import Container
 from balena_supervisor.model.target import TargetState
 from balena_supervisor.state.report import v3_report
@@ -68,9 +67,7 @@ def managed() -> ConfigChanged:
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Trying]:
-    database = tmp_path / "database.sqlite"
-    migrate(database, tmp_path / "config.json")
+def device(database: Path) -> Iterator[Trying]:
     made = Trying(database)
     made.settle()
     assert made.web.commit == "r1"
