@@ -155,7 +155,7 @@ class Containers(Worker[tuple[Container, ...]]):
             tick=self.tick,
             shown=lambda tick, container_id, container: self.defer(lambda: self._show(tick, container_id, container)),
             doing=lambda status, container_id: self.defer(lambda: self._doing(number, task, status, container_id)),
-            unreadable=self._unreadable,
+            unreadable=self.unreadable,
         )
 
         def work() -> None:
@@ -213,7 +213,7 @@ class Containers(Worker[tuple[Container, ...]]):
     # --- picture ----------------------------------------------------------------------------------------------
 
     def read(self) -> tuple[Container, ...]:
-        return read_containers(self.engine, self.instance, self._unreadable, self._picture.by_id())
+        return read_containers(self.engine, self.instance, self.unreadable, self._picture.by_id())
 
     def take(self, tick: int, seen: tuple[Container, ...]) -> bool:
         return self._exits.seen(seen) | self._picture.show_all(tick, seen)
@@ -232,7 +232,7 @@ class Containers(Worker[tuple[Container, ...]]):
     def reread(self, key: str) -> Callable[[], None]:
         def look() -> None:
             tick = self.tick()
-            container = read_container(self.engine, key, self.instance, self._unreadable)
+            container = read_container(self.engine, key, self.instance, self.unreadable)
             self.defer(lambda: self._show(tick, key, container))
 
         return look
@@ -252,9 +252,6 @@ class Containers(Worker[tuple[Container, ...]]):
         self.fresh(container_id, tick)
         if self._picture.show(tick, container_id, container):
             self.changed()
-
-    def _unreadable(self, subject: str, error: SupervisorError) -> None:
-        self.defer(lambda: self.complain_once(subject, error.message))
 
 
 def _task_for(service: Service) -> ContainerTask:

@@ -21,7 +21,7 @@ from balena_supervisor.db.connection import open_database
 from balena_supervisor.db.image_store import ImageStore
 from balena_supervisor.db.rebuild import IMAGES as IMAGES_LOST
 from balena_supervisor.db.rebuild import Rebuild
-from balena_supervisor.errors import DatabaseRefused, SupervisorError
+from balena_supervisor.errors import DatabaseRefused
 from balena_supervisor.messages import ConfigChanged, ImagesChanged, TargetChanged
 from balena_supervisor.model.device import Configuration
 from balena_supervisor.model.image import ImageRef, ImageState, ImageTask
@@ -88,7 +88,7 @@ class Images(Worker[ImageState]):
             self._store,
             own_image=ports.own_image,
             instance=ports.instance,
-            unreadable=self._unreadable,
+            unreadable=self.unreadable,
             stall_s=ports.stall_s,
             room=None if ports.room is None else Room(self.engine, ports.room, self.clock),
         )
@@ -197,9 +197,6 @@ class Images(Worker[ImageState]):
             self.defer(lambda: self.complain_once("repair", text))
         else:
             self._repaired = True
-
-    def _unreadable(self, subject: str, error: SupervisorError) -> None:
-        self.defer(lambda: self.complain_once(subject, error.message))
 
     def take(self, tick: int, seen: ImageState) -> bool:
         self.fresh(IMAGES, tick)

@@ -11,7 +11,6 @@ from balena_supervisor.actors.inventory import remove_beside, take_inventory
 from balena_supervisor.actors.resource_jobs import ResourceJobs
 from balena_supervisor.actors.worker import Worker, WorkerPorts, act_and_look
 from balena_supervisor.adapters.engine_events import EngineEvent
-from balena_supervisor.errors import SupervisorError
 from balena_supervisor.messages import GetInventory, RemoveBeside, ResourcesChanged
 from balena_supervisor.model.inventory import Inventory
 from balena_supervisor.model.resource import Network, Volume
@@ -106,7 +105,7 @@ class Resources(Worker[Seen]):
     # --- picture ----------------------------------------------------------------------------------------------
 
     def read(self) -> Seen:
-        return Seen(self._read_networks(), read_volumes(self.engine, self.instance, self._unreadable))
+        return Seen(self._read_networks(), read_volumes(self.engine, self.instance, self.unreadable))
 
     def take(self, tick: int, seen: Seen) -> bool:
         networks = self._show_networks(tick, seen.networks)
@@ -136,11 +135,11 @@ class Resources(Worker[Seen]):
 
     def _look_at_volumes(self) -> None:
         tick = self.tick()
-        seen = read_volumes(self.engine, self.instance, self._unreadable)
+        seen = read_volumes(self.engine, self.instance, self.unreadable)
         self.defer(lambda: self.changed() if self._show_volumes(tick, seen) else None)
 
     def _read_networks(self) -> SeenNetworks:
-        return SeenNetworks(*read_networks(self.engine, self.instance, self._unreadable))
+        return SeenNetworks(*read_networks(self.engine, self.instance, self.unreadable))
 
     def _show_networks(self, tick: int, seen: SeenNetworks) -> bool:
         self.fresh(NETWORKS, tick)
@@ -155,6 +154,3 @@ class Resources(Worker[Seen]):
             return False
         before, self._volumes, self._volumes_tick = self._volumes, seen, tick
         return before != seen
-
-    def _unreadable(self, subject: str, error: SupervisorError) -> None:
-        self.defer(lambda: self.complain_once(subject, error.message))

@@ -266,8 +266,11 @@ class Worker(Actor, Generic[T]):
         if self._stale.get(key, tick) < tick:
             del self._stale[key]
 
+    def unreadable(self, subject: str, error: SupervisorError) -> None:
+        """Log once that an object, which will be met at every look, cannot be understood or shown. From any thread."""
+        self.defer(lambda: self.complain_once(subject, error.message))
+
     def complain_once(self, subject: str, text: str) -> None:
-        """Log something about an object that will be met at every look."""
         if subject not in self._complaints:
             self._complaints.add(subject)
             output.log("warn", self.name, text)

@@ -78,6 +78,15 @@ class Ordered(Device):
         return made
 
 
+#: orders that stop something of an app
+STOPPING: tuple[Order, ...] = (
+    AppOrder(verb="restart", app_id=7),
+    AppOrder(verb="purge", app_id=7),
+    ServiceOrder(verb="restart", app_id=7, service_name="web"),
+    ServiceOrder(verb="stop", app_id=7, service_name="web"),
+)
+
+
 @pytest.fixture
 def device(database: Path) -> Iterator[Ordered]:
     made = Ordered(database)
@@ -215,13 +224,7 @@ LOCKED = ErrorRecord(
 
 @pytest.mark.parametrize(
     "order",
-    [
-        AppOrder(verb="restart", app_id=7),
-        AppOrder(verb="purge", app_id=7),
-        ServiceOrder(verb="restart", app_id=7, service_name="web"),
-        ServiceOrder(verb="stop", app_id=7, service_name="web"),
-        DeviceOrder(verb="reboot"),
-    ],
+    [*STOPPING, DeviceOrder(verb="reboot")],
 )
 def test_a_lock_of_a_user_ends_an_order_and_leaves_everything_as_it_was(device: Ordered, order: Order) -> None:
     before = device.workers.world.containers
@@ -315,12 +318,7 @@ def test_a_step_that_fails_ends_the_order_and_the_apply_repairs_the_app(device: 
 
 @pytest.mark.parametrize(
     "order",
-    [
-        AppOrder(verb="restart", app_id=7),
-        AppOrder(verb="purge", app_id=7),
-        ServiceOrder(verb="restart", app_id=7, service_name="web"),
-        ServiceOrder(verb="stop", app_id=7, service_name="web"),
-    ],
+    STOPPING,
     ids=words_of_order,
 )
 def test_an_order_that_the_planner_did_not_live_to_end_is_reported_and_not_repeated(

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from docker.errors import DockerException
 from balena_supervisor.runtime.process import children_of
 from tests.integration.conftest import TestedSupervisor
 from tests.integration.targets import no_apps
+from tests.integration.test_app import containers
 from tests.integration.workshop import FOREVER, root_filesystem
 from tests.runtime.toy_supervisor import wait_until
 from tools.dev_parts.engine import answers
@@ -189,6 +190,20 @@ def _kill_with_children(pid: int) -> None:
     for one in (*children_of(pid), pid):
         with suppress(ProcessLookupError):
             os.kill(one, signal.SIGKILL)
+
+
+def expect_each_once(url: str, instance: str, services: Collection[str]) -> None:
+    """Exactly these services run, each in one container, and no network is there twice."""
+    client = docker.APIClient(base_url=url)
+    try:
+        label = {"label": f"io.balena.supervisor.instance={instance}"}
+        assert len(client.containers(all=True, filters=label)) == len(services)
+        states = {name: entry["State"]["Running"] for name, entry in containers(client, instance).items()}
+        assert states == dict.fromkeys(services, True)
+        names = [network["Name"] for network in client.networks(filters=label)]
+        assert sorted(names) == sorted(set(names))
+    finally:
+        client.close()
 
 
 def leave_nothing(engine: OwnEngine, supervisor: TestedSupervisor) -> None:

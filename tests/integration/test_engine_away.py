@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
 from tests.integration.conftest import TestedSupervisor
-from tests.integration.own_engine import OwnEngine, leave_nothing, own_engine
+from tests.integration.own_engine import OwnEngine, expect_each_once, leave_nothing, own_engine
 from tests.integration.targets import runs, target
-from tests.integration.test_app import containers
 from tests.integration.test_deaths import running_pid
 from tools.dev_parts import labelled
 from tools.dev_parts.registry import free_port
@@ -43,17 +41,7 @@ class Site:
 
     def wait_until_running(self, *services: str) -> None:
         self.wait_until(lambda status: runs(status, *services))
-        client = docker.APIClient(base_url=self.engine.url)
-        try:
-            label = {"label": "io.balena.supervisor.instance=away"}
-            assert len(client.containers(all=True, filters=label)) == len(services)
-            assert {name: entry["State"]["Running"] for name, entry in containers(client, "away").items()} == (
-                dict.fromkeys(services, True)
-            )
-            names = [network["Name"] for network in client.networks(filters=label)]
-            assert sorted(names) == sorted(set(names))
-        finally:
-            client.close()
+        expect_each_once(self.engine.url, "away", services)
 
     def leave_and_come_back(self, number: signal.Signals) -> None:
         """End the engine, wait until the reason is shown, and start it again."""

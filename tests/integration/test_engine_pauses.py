@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
 from balena_supervisor.model.lock import lock_folder
 from tests.integration.conftest import TestedSupervisor
 from tests.integration.engine_gate import Call, EngineGate
-from tests.integration.own_engine import OwnEngine, leave_nothing, own_engine
+from tests.integration.own_engine import OwnEngine, expect_each_once, leave_nothing, own_engine
 from tests.integration.targets import runs, target
-from tests.integration.test_app import containers
 from tests.runtime.toy_supervisor import wait_until
 from tools.dev_parts import labelled
 from tools.dev_parts.registry import free_port
@@ -57,16 +55,7 @@ class Site:
     def run(self, *services: str) -> None:
         """Until exactly these run, each in one container, on networks of which none is there twice."""
         self.supervisor.api.wait_until(lambda status: runs(status, *services), 100)
-        client = docker.APIClient(base_url=self.engine.url)
-        try:
-            label = {"label": f"io.balena.supervisor.instance={self.instance}"}
-            assert len(client.containers(all=True, filters=label)) == len(services)
-            states = {name: entry["State"]["Running"] for name, entry in containers(client, self.instance).items()}
-            assert states == dict.fromkeys(services, True)
-            names = [network["Name"] for network in client.networks(filters=label)]
-            assert sorted(names) == sorted(set(names))
-        finally:
-            client.close()
+        expect_each_once(self.engine.url, self.instance, services)
 
     def be_away_for_half_a_minute(self, way: str) -> None:
         """Until the reason was seen again and again; all the time the supervisor must count as healthy."""
